@@ -1,0 +1,38 @@
+// verify(): Module -> VerifiedModule. Only a VerifiedModule can be run or compiled, and only verify()
+// makes one. Never crashes, never recurses on input depth; time linear in the module.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "isa/diag.h"
+#include "isa/module.h"
+
+namespace tess {
+
+// What the verifier learnt of one kernel.
+struct KernelInfo {
+  // Per instruction: for/while/if -> its end or else; else -> its end; end -> what opened it (an
+  // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its own index.
+  std::vector<uint32_t> match;
+  uint32_t max_nesting = 0;
+};
+
+class VerifiedModule {
+ public:
+  const Module& module() const { return *module_; }
+  const Kernel& kernel(size_t i) const { return module_->kernels[i]; }
+  const KernelInfo& info(size_t i) const { return info_[i]; }
+  // The kernel of that name (and, if several specialisations, the first), or -1.
+  int find(std::string_view name) const;
+
+ private:
+  VerifiedModule() = default;
+  friend std::optional<VerifiedModule> verify(Module module, Diagnostics& out);
+  std::shared_ptr<const Module> module_;
+  std::vector<KernelInfo> info_;
+};
+
+// Appends every problem found (errors and warnings); a value only if there is no error.
+std::optional<VerifiedModule> verify(Module module, Diagnostics& out);
+
+}  // namespace tess
