@@ -32,7 +32,8 @@ std::string folder_of(const std::string& path) {
 std::string temporary_name(const std::string& target, int attempt) {
   size_t slash = target.rfind('/');
   std::string base = slash == std::string::npos ? target : target.substr(slash + 1);
-  return fmt::format("{}/.{}.{}.{}.tmp", folder_of(target), base.substr(0, 200), ::getpid(), attempt);
+  return fmt::format("{}/.{}.{}.{}.tmp", folder_of(target), base.substr(0, 200), ::getpid(),
+                     attempt);
 }
 
 std::string descriptor_path(int fd) { return fmt::format("/proc/self/fd/{}", fd); }
@@ -76,7 +77,8 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
     else if (errno != EEXIST) break;
   }
   if (file.fd_ < 0) return unwritable(path, std::strerror(errno));
-  if (exists && ::fchmod(file.fd_, info.st_mode & 0777) != 0) return unwritable(path, std::strerror(errno));
+  if (exists && ::fchmod(file.fd_, info.st_mode & 0777) != 0)
+    return unwritable(path, std::strerror(errno));
   return file;
 }
 
@@ -92,7 +94,8 @@ Status AtomicFile::write(std::span<const uint8_t> bytes) {
 }
 
 Status AtomicFile::commit() {
-  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS) return unwritable(path_, std::strerror(errno));
+  if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS)
+    return unwritable(path_, std::strerror(errno));
   if (temporary_.empty()) {
     std::string source = descriptor_path(fd_);
     auto link_to = [&](const std::string& name) {
@@ -108,7 +111,8 @@ Status AtomicFile::commit() {
     if (!linked && temporary_.empty()) return unwritable(path_, std::strerror(EEXIST));
   }
   if (!temporary_.empty()) {
-    if (::rename(temporary_.c_str(), target_.c_str()) != 0) return unwritable(path_, std::strerror(errno));
+    if (::rename(temporary_.c_str(), target_.c_str()) != 0)
+      return unwritable(path_, std::strerror(errno));
     temporary_.clear();
   }
   if (::close(std::exchange(fd_, -1)) != 0) return unwritable(path_, std::strerror(errno));

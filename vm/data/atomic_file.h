@@ -1,9 +1,10 @@
 // An output file that appears whole or not at all.
 //
-// The bytes go to an unnamed file (O_TMPFILE) in the target's folder, which vanishes with the process
-// however it ends; commit() syncs it and gives it its name in one step. Where the file system has no
-// unnamed files a hidden temporary name is used, removed by the destructor; only a process killed
-// there leaves one behind. An existing target keeps its permissions; a symbolic link is followed.
+// The bytes go to an unnamed file (O_TMPFILE) in the target's folder, which vanishes with the
+// process however it ends; commit() syncs it and gives it its name in one step. Where the file
+// system has no unnamed files a hidden temporary name is used, removed by the destructor; only a
+// process killed there leaves one behind. An existing target keeps its permissions; a symbolic link
+// is followed.
 #pragma once
 #include <cstdint>
 #include <span>

@@ -1,7 +1,7 @@
 // `bind`: a file's tensor as the type and shape of a kernel's parameter.
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "isa/diag/data.h"
 #include "vm/data/tensor.h"
@@ -24,26 +24,28 @@ Diagnostic type_error(const HostTensor& t, DType want, std::span<const int64_t> 
   std::string declared = t.declared.empty() ? "" : fmt::format(" (declared {})", t.declared);
   std::string hint;
   if (is_bytes(t) && want.bits < 8)
-    hint = fmt::format("{} is given as its packed bytes: element n at bits [{}n, {}n+{})", dtype_name(want),
-                       want.bits, want.bits, want.bits);
+    hint = fmt::format("{} is given as its packed bytes: element n at bits [{}n, {}n+{})",
+                       dtype_name(want), want.bits, want.bits, want.bits);
   else if (want == dt::bf16_) hint = "store bf16 as 16-bit integers ('<u2') or as '|V2'";
   else if (want.bits == 8) hint = fmt::format("store {} as bytes ('|u1')", dtype_name(want));
-  else hint = fmt::format("convert the file to {}, or declare the parameter as {}", dtype_name(want),
-                          dtype_name(t.dtype));
+  else
+    hint = fmt::format("convert the file to {}, or declare the parameter as {}", dtype_name(want),
+                       dtype_name(t.dtype));
   return make_diag(diag::tensor_type_mismatch,
-                   fmt::format("the file holds {}{}, the parameter is {}", type_text(t.dtype, t.shape), declared,
-                               type_text(want, shape)),
+                   fmt::format("the file holds {}{}, the parameter is {}",
+                               type_text(t.dtype, t.shape), declared, type_text(want, shape)),
                    {}, std::move(hint));
 }
 
-Diagnostic shape_error(const HostTensor& t, DType want, std::span<const int64_t> shape, uint64_t want_bytes,
-                       bool by_bytes) {
+Diagnostic shape_error(const HostTensor& t, DType want, std::span<const int64_t> shape,
+                       uint64_t want_bytes, bool by_bytes) {
   std::string declared = t.declared.empty() ? "" : fmt::format(" (declared {})", t.declared);
-  std::string message = fmt::format("the file holds {}{}, the parameter is {}", type_text(t.dtype, t.shape),
-                                    declared, type_text(want, shape));
+  std::string message = fmt::format("the file holds {}{}, the parameter is {}",
+                                    type_text(t.dtype, t.shape), declared, type_text(want, shape));
   std::string hint;
   if (by_bytes)
-    hint = fmt::format("{} is {} bytes, the file's tensor has {}", type_text(want, shape), want_bytes, t.size_bytes);
+    hint = fmt::format("{} is {} bytes, the file's tensor has {}", type_text(want, shape),
+                       want_bytes, t.size_bytes);
   return make_diag(diag::tensor_shape_mismatch, std::move(message), {}, std::move(hint));
 }
 
@@ -51,6 +53,14 @@ bool has_odd_bools(const HostTensor& t) {
   uint8_t seen = 0;
   for (uint64_t i = 0; i < t.size_bytes; ++i) seen |= t.bytes[i];
   return seen > 1;
+}
+
+// tf32 in memory is an f32 whose low 13 bits are zero; rounding other values would be a hidden
+// cast.
+bool has_f32_precision(const HostTensor& t) {
+  uint8_t seen = 0;
+  for (uint64_t i = 0; i + 3 < t.size_bytes; i += 4) seen |= t.bytes[i] | (t.bytes[i + 1] & 0x1f);
+  return seen != 0;
 }
 
 // Row-major, naturally aligned, bools 0 or 1.
@@ -83,6 +93,9 @@ Result<HostTensor> bind(HostTensor raw, DType want, std::span<const int64_t> sha
     if (!same_shape && !(want_count == 1 && have_count == 1))
       return shape_error(t, want, shape, want_bytes, false);
   }
+  if (want.is_tf32() && has_f32_precision(t))
+    return make_diag(diag::tensor_type_mismatch, "the file holds values that tf32 cannot represent",
+                     {}, "declare the parameter as f32 and use `cast` in the kernel");
   t.dtype = want;
   t.shape.assign(shape.begin(), shape.end());
   t.strides = row_major_strides(shape);

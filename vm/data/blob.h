@@ -1,5 +1,5 @@
-// Bytes of an input file: mapped read-only, or given in memory. Readers take a Blob, never a path, so
-// that they run over any bytes (the fuzzer's too).
+// Bytes of an input file: mapped read-only, or given in memory. Readers take a Blob, never a path,
+// so that they run over any bytes (the fuzzer's too).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -16,8 +16,9 @@ struct Blob {
   std::string name;                  // for messages
 };
 
-// Maps a regular file. Nothing is read until touched. A file that another process truncates while it
-// is mapped raises SIGBUS on access, as with every mapped file; Tessera's own writers never truncate.
+// Maps a regular file. Nothing is read until touched. A file that another process truncates while
+// it is mapped raises SIGBUS on access, as with every mapped file; Tessera's own writers never
+// truncate.
 Result<Blob> map_file(const std::string& path);
 
 // Little-endian reads; the caller has checked that `offset` + the width is within the bytes.

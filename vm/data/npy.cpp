@@ -17,7 +17,8 @@ Diagnostic malformed(const Blob& blob, std::string_view what) {
   return make_diag(diag::npy_malformed, fmt::format("{}: {}", blob.name, what));
 }
 Diagnostic unsupported(const Blob& blob, std::string_view descr, std::string_view what) {
-  return make_diag(diag::npy_unsupported, fmt::format("{}: element type '{}': {}", blob.name, descr, what));
+  return make_diag(diag::npy_unsupported,
+                   fmt::format("{}: element type '{}': {}", blob.name, descr, what));
 }
 
 // The header's dictionary: the few Python literals that NumPy writes, and no others.
@@ -26,7 +27,9 @@ struct Literal {
   size_t at = 0;
 
   void space() {
-    while (at < text.size() && (text[at] == ' ' || text[at] == '\n' || text[at] == '\t' || text[at] == '\r')) ++at;
+    while (at < text.size() &&
+           (text[at] == ' ' || text[at] == '\n' || text[at] == '\t' || text[at] == '\r'))
+      ++at;
   }
   bool eat(char c) {
     space();
@@ -56,7 +59,8 @@ struct Literal {
     size_t begin = at;
     int64_t value = 0;
     for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
-      if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, text[at] - '0', &value))
+      if (__builtin_mul_overflow(value, 10, &value) ||
+          __builtin_add_overflow(value, text[at] - '0', &value))
         return std::nullopt;
     if (at == begin) return std::nullopt;
     if (at < text.size() && text[at] == 'L') ++at;  // written by Python 2
@@ -87,12 +91,14 @@ Status set_descr(const Blob& blob, std::string_view descr, NpyHeader& h) {
     return malformed(blob, "the element type 'descr' is not one of NumPy's");
   char order = descr[0];
   char code = descr[1];
-  if (std::string_view("<>|=").find(order) == std::string_view::npos) return malformed(blob, "bad byte order in 'descr'");
+  if (std::string_view("<>|=").find(order) == std::string_view::npos)
+    return malformed(blob, "bad byte order in 'descr'");
   if (code == 'O') return unsupported(blob, descr, "Python objects are not loaded");
   uint64_t size = 0;
   for (char c : descr.substr(2)) {
     if (c < '0' || c > '9') {
-      if (code == 'M' || code == 'm') return unsupported(blob, descr, "dates and time spans are not supported");
+      if (code == 'M' || code == 'm')
+        return unsupported(blob, descr, "dates and time spans are not supported");
       return malformed(blob, "bad size in 'descr'");
     }
     size = size * 10 + static_cast<uint64_t>(c - '0');
@@ -102,13 +108,20 @@ Status set_descr(const Blob& blob, std::string_view descr, NpyHeader& h) {
   h.raw = false;
   std::optional<DType> dtype;
   switch (code) {
-    case 'b': if (size == 1) dtype = dt::bool_; break;
-    case 'i': case 'u':
+    case 'b':
+      if (size == 1) dtype = dt::bool_;
+      break;
+    case 'i':
+    case 'u':
       if (size == 1 || size == 2 || size == 4 || size == 8)
         dtype = DType{code == 'i' ? Kind::sint : Kind::uint, static_cast<uint8_t>(size * 8), 0, 0};
       break;
-    case 'f': dtype = size == 2 ? std::optional(dt::f16_) : size == 4 ? std::optional(dt::f32_)
-                    : size == 8 ? std::optional(dt::f64_) : std::nullopt; break;
+    case 'f':
+      dtype = size == 2   ? std::optional(dt::f16_)
+              : size == 4 ? std::optional(dt::f32_)
+              : size == 8 ? std::optional(dt::f64_)
+                          : std::nullopt;
+      break;
     case 'V':
       if (size == 0) return unsupported(blob, descr, "elements of no bytes");
       h.raw = true;
@@ -116,10 +129,17 @@ Status set_descr(const Blob& blob, std::string_view descr, NpyHeader& h) {
       dtype = size == 2 ? dt::u16_ : size == 4 ? dt::u32_ : size == 8 ? dt::u64_ : dt::u8_;
       if (size != 1 && *dtype == dt::u8_) h.shape.push_back(static_cast<int64_t>(size));
       break;
-    case 'c': return unsupported(blob, descr, "complex numbers are not supported");
-    case 'S': case 'a': case 'U': return unsupported(blob, descr, "strings are not supported");
-    case 'M': case 'm': return unsupported(blob, descr, "dates and time spans are not supported");
-    default: break;
+    case 'c':
+      return unsupported(blob, descr, "complex numbers are not supported");
+    case 'S':
+    case 'a':
+    case 'U':
+      return unsupported(blob, descr, "strings are not supported");
+    case 'M':
+    case 'm':
+      return unsupported(blob, descr, "dates and time spans are not supported");
+    default:
+      break;
   }
   if (!dtype) return unsupported(blob, descr, "Tessera has no such type");
   h.dtype = *dtype;
@@ -150,7 +170,8 @@ Status parse_dictionary(const Blob& blob, std::string_view text, NpyHeader& h) {
       else return malformed(blob, "'fortran_order' is neither True nor False");
     } else if (*key == "shape" && !shape) {
       shape = in.tuple();
-      if (!shape) return malformed(blob, "'shape' is not a tuple of at most 64 numbers that fit 63 bits");
+      if (!shape)
+        return malformed(blob, "'shape' is not a tuple of at most 64 numbers that fit 63 bits");
     } else {
       return malformed(blob, "the header has an unknown or repeated key");
     }
@@ -158,14 +179,16 @@ Status parse_dictionary(const Blob& blob, std::string_view text, NpyHeader& h) {
   }
   in.space();
   if (in.at != text.size()) return malformed(blob, "text follows the header's dictionary");
-  if (!descr || !fortran || !shape) return malformed(blob, "the header lacks 'descr', 'fortran_order' or 'shape'");
+  if (!descr || !fortran || !shape)
+    return malformed(blob, "the header lacks 'descr', 'fortran_order' or 'shape'");
   TESS_CHECK(set_descr(blob, *descr, h));
   h.shape.insert(h.shape.begin(), shape->begin(), shape->end());
   h.fortran_order = *fortran;
   return ok();
 }
 
-// Column-major strides over the dimensions of the file; a last dimension of '|Vn' bytes stays innermost.
+// Column-major strides over the dimensions of the file; a last dimension of '|Vn' bytes stays
+// innermost.
 std::vector<int64_t> fortran_strides(const NpyHeader& h, bool item_dimension) {
   std::vector<int64_t> strides(h.shape.size(), 1);
   int64_t step = item_dimension ? h.shape.back() : 1;
@@ -192,20 +215,21 @@ Result<NpyHeader> parse_npy_header(const Blob& blob) {
     return malformed(blob, "it does not begin as an .npy file does");
   int major = b[6], minor = b[7];
   if (major < 1 || major > 3 || minor != 0)
-    return malformed(blob, fmt::format("format version {}.{} is not 1.0, 2.0 or 3.0", major, minor));
+    return malformed(blob,
+                     fmt::format("format version {}.{} is not 1.0, 2.0 or 3.0", major, minor));
   int width = major == 1 ? 2 : 4;
   uint64_t start = 8 + static_cast<uint64_t>(width);
   if (b.size() < start) return malformed(blob, "it ends inside its header");
   uint64_t length = load_le(b, 8, width);
   if (length > kMaxNpyHeader)
-    return malformed(blob, fmt::format("a header of {} bytes; at most {} are read", length, kMaxNpyHeader));
+    return malformed(
+        blob, fmt::format("a header of {} bytes; at most {} are read", length, kMaxNpyHeader));
   if (b.size() - start < length) return malformed(blob, "it ends inside its header");
   NpyHeader h;
   h.data_offset = start + length;
   std::string_view text(reinterpret_cast<const char*>(b.data()) + start, length);
   TESS_CHECK(parse_dictionary(blob, text, h));
-  if (auto count = element_count(h.shape); !count)
-    return malformed(blob, count.error().message);
+  if (auto count = element_count(h.shape); !count) return malformed(blob, count.error().message);
   return h;
 }
 
@@ -219,12 +243,14 @@ Result<HostTensor> read_npy(const Blob& blob) {
   TESS_TRY(HostTensor t, borrow_tensor(h.dtype, h.shape, data, blob.keep));
   t.raw = h.raw;
   t.declared = h.descr;
-  if (h.fortran_order) t.strides = fortran_strides(h, h.raw && h.dtype == dt::u8_ && h.descr != "|V1");
+  if (h.fortran_order)
+    t.strides = fortran_strides(h, h.raw && h.dtype == dt::u8_ && h.descr != "|V1");
   if (!h.big_endian) return t;
   TESS_TRY(HostTensor swapped, make_tensor(h.dtype, h.shape));
   uint64_t size = h.dtype.bits / 8;
   uint8_t* to = swapped.mutable_bytes();
-  for (uint64_t i = 0; i < need; i += size) std::reverse_copy(t.bytes + i, t.bytes + i + size, to + i);
+  for (uint64_t i = 0; i < need; i += size)
+    std::reverse_copy(t.bytes + i, t.bytes + i + size, to + i);
   swapped.strides = std::move(t.strides);
   swapped.declared = std::move(t.declared);
   return swapped;
@@ -237,8 +263,10 @@ std::string npy_header(DType dtype, std::span<const int64_t> shape) {
     packed = {bytes ? static_cast<int64_t>(*bytes) : 0};
     shape = packed;
   }
-  std::string tuple = shape.size() == 1 ? fmt::format("({},)", shape[0]) : fmt::format("({})", fmt::join(shape, ", "));
-  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", descr_of(dtype), tuple);
+  std::string tuple = shape.size() == 1 ? fmt::format("({},)", shape[0])
+                                        : fmt::format("({})", fmt::join(shape, ", "));
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}",
+                                 descr_of(dtype), tuple);
   text.append(63 - (10 + text.size()) % 64, ' ');
   text += '\n';
   std::string header(reinterpret_cast<const char*>(kMagic), sizeof kMagic);

@@ -88,15 +88,19 @@ std::string type_text(DType dtype, std::span<const int64_t> shape) {
 Result<uint64_t> element_count(std::span<const int64_t> shape) {
   if (shape.size() > kMaxTensorRank)
     return make_diag(diag::tensor_too_large,
-                     fmt::format("a tensor of {} dimensions; at most {} are supported", shape.size(), kMaxTensorRank));
+                     fmt::format("a tensor of {} dimensions; at most {} are supported",
+                                 shape.size(), kMaxTensorRank));
   uint64_t count = 1;
   bool empty = false;
   for (int64_t n : shape) {
     if (n < 0)
-      return make_diag(diag::tensor_too_large, fmt::format("shape {} has a negative dimension", shape_text(shape)));
+      return make_diag(diag::tensor_too_large,
+                       fmt::format("shape {} has a negative dimension", shape_text(shape)));
     if (n == 0) empty = true;
-    else if (__builtin_mul_overflow(count, static_cast<uint64_t>(n), &count) || count > kMaxElements)
-      return make_diag(diag::tensor_too_large, fmt::format("shape {} has too many elements", shape_text(shape)));
+    else if (__builtin_mul_overflow(count, static_cast<uint64_t>(n), &count) ||
+             count > kMaxElements)
+      return make_diag(diag::tensor_too_large,
+                       fmt::format("shape {} has too many elements", shape_text(shape)));
   }
   return empty ? 0 : count;
 }
@@ -134,8 +138,8 @@ Result<HostTensor> make_tensor(DType dtype, std::vector<int64_t> shape) {
   TESS_TRY(uint64_t bytes, dense_bytes(dtype, shape));
   auto block = allocate_zeroed(bytes);
   if (!block)
-    return make_diag(diag::tensor_too_large,
-                     fmt::format("not enough memory for {} ({} bytes)", type_text(dtype, shape), bytes));
+    return make_diag(diag::tensor_too_large, fmt::format("not enough memory for {} ({} bytes)",
+                                                         type_text(dtype, shape), bytes));
   HostTensor t;
   t.dtype = dtype;
   t.strides = row_major_strides(shape);
@@ -147,12 +151,14 @@ Result<HostTensor> make_tensor(DType dtype, std::vector<int64_t> shape) {
   return t;
 }
 
-Result<HostTensor> borrow_tensor(DType dtype, std::vector<int64_t> shape, std::span<const uint8_t> bytes,
-                                 std::shared_ptr<const void> keep, bool writable) {
+Result<HostTensor> borrow_tensor(DType dtype, std::vector<int64_t> shape,
+                                 std::span<const uint8_t> bytes, std::shared_ptr<const void> keep,
+                                 bool writable) {
   TESS_TRY(uint64_t need, dense_bytes(dtype, shape));
   if (bytes.size() < need)
-    return make_diag(diag::tensor_shape_mismatch, fmt::format("{} needs {} bytes, but there are {}",
-                                                              type_text(dtype, shape), need, bytes.size()));
+    return make_diag(diag::tensor_shape_mismatch,
+                     fmt::format("{} needs {} bytes, but there are {}", type_text(dtype, shape),
+                                 need, bytes.size()));
   HostTensor t;
   t.dtype = dtype;
   t.strides = row_major_strides(shape);
@@ -176,11 +182,20 @@ Result<HostTensor> clone(const HostTensor& t) {
     return copy;
   }
   switch (t.dtype.bits) {
-    case 8: copy_rows<1>(t, to, count); break;
-    case 16: copy_rows<2>(t, to, count); break;
-    case 32: copy_rows<4>(t, to, count); break;
-    case 64: copy_rows<8>(t, to, count); break;
-    default: copy_packed_rows(t, to, count);
+    case 8:
+      copy_rows<1>(t, to, count);
+      break;
+    case 16:
+      copy_rows<2>(t, to, count);
+      break;
+    case 32:
+      copy_rows<4>(t, to, count);
+      break;
+    case 64:
+      copy_rows<8>(t, to, count);
+      break;
+    default:
+      copy_packed_rows(t, to, count);
   }
   return copy;
 }
