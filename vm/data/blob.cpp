@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -49,6 +50,26 @@ Result<Blob> map_file(const std::string& path) {
   blob.bytes = {static_cast<const uint8_t*>(address), size};
   blob.keep = std::shared_ptr<const void>(address, [size](void* p) { ::munmap(p, size); });
   return blob;
+}
+
+Diagnostic key_not_found(const Blob& file, std::string_view key,
+                         std::span<const std::string_view> names) {
+  std::string nearest = nearest_name(key, names);
+  std::string hint;
+  if (!nearest.empty()) {
+    hint = fmt::format("did you mean {}?", json_quote(nearest));
+  } else if (names.empty()) {
+    hint = "the file has no tensors";
+  } else {
+    constexpr size_t kShown = 5;
+    hint = names.size() == 1 ? "its only tensor is" : "its tensors are";
+    for (size_t i = 0; i < std::min(names.size(), kShown); ++i)
+      hint += (i ? ", " : " ") + json_quote(names[i]);
+    if (names.size() > kShown) hint += fmt::format(" and {} more", names.size() - kShown);
+  }
+  return make_diag(diag::key_not_found,
+                   fmt::format("no tensor {} in {}", json_quote(key), file.name), {},
+                   std::move(hint));
 }
 
 }  // namespace tess

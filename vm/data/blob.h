@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "isa/result.h"
 
@@ -20,6 +21,10 @@ struct Blob {
 // it is mapped raises SIGBUS on access, as with every mapped file; Tessera's own writers never
 // truncate.
 Result<Blob> map_file(const std::string& path);
+
+// "no tensor 'x' in FILE", with the nearest of `names` as a hint, or the first few.
+Diagnostic key_not_found(const Blob& file, std::string_view key,
+                         std::span<const std::string_view> names);
 
 // Little-endian reads; the caller has checked that `offset` + the width is within the bytes.
 inline uint64_t load_le(std::span<const uint8_t> b, uint64_t offset, int width) {
