@@ -48,6 +48,9 @@ struct AccessType {
 };
 AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dynamic);
 
+// Which signature operand the arg'th of n_args operands is (a variadic one takes the surplus), or -1.
+int sig_index(const Signature& sig, size_t arg, size_t n_args);
+
 // The legal (a, b, accumulator) type triples of mma and dot, one list for every arch.
 bool mma_types_legal(DType a, DType b, DType acc);
 

@@ -70,6 +70,7 @@ enum class SigKind : uint8_t {
   scalar,  // a scalar
   access,  // x[..]
   memory,  // a whole tensor or shared tile
+  either,  // a register tile, or memory: a whole one or an access
 };
 struct SigItem {
   std::string_view name;

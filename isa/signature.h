@@ -1,6 +1,6 @@
 // The signature strings of isa.def, parsed at compile time; a malformed one does not compile.
 // Grammar: [item {item}] "=" [item {"," item}]   or, without results,   [item {"," item}]
-//   item = name ":" ["$" | "@" | "&"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"] ["=" word]
+//   item = name ":" ["$" | "@" | "&" | "~"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"] ["=" word]
 #pragma once
 #include "isa/isa.h"
 
@@ -49,6 +49,7 @@ constexpr SigItem parse_item(Cursor& c) {
   if (c.eat('$')) item.kind = SigKind::scalar;
   else if (c.eat('@')) item.kind = SigKind::access;
   else if (c.eat('&')) item.kind = SigKind::memory;
+  else if (c.eat('~')) item.kind = SigKind::either;
   std::string_view w = c.word();
   if (w == "index") item.index = true;
   else if (w.size() == 1 && w[0] >= 'A' && w[0] <= 'Z') item.letter = w[0];
