@@ -409,9 +409,19 @@ class Reader {
     if (bits & kHasHi) p.hi = snum();
   }
 
-  Ref ref(const Kernel& k, uint32_t n_accesses) {
+  struct Totals {
+    uint32_t accesses, indices, attrs, refs;
+  };
+
+  // A value, a constant or nothing.
+  Ref scalar_ref(const Kernel& k) {
     const uint8_t* at = p_;
     uint64_t v = num();
+    if ((v & 3) == 2) [[unlikely]]
+      return bad_ref(at, "access", v >> 2, 0);
+    return direct_ref(k, v, at);
+  }
+  Ref direct_ref(const Kernel& k, uint64_t v, const uint8_t* at) {
     uint64_t i = v >> 2;
     switch (v & 3) {
       case 0:
@@ -422,50 +432,44 @@ class Reader {
         if (i < k.constants.size()) [[likely]]
           return Ref::constant(static_cast<uint32_t>(i));
         return bad_ref(at, "constant", i, k.constants.size());
-      case 2:
-        if (i < n_accesses) [[likely]]
-          return Ref::access(static_cast<uint32_t>(i));
-        return bad_ref(at, "access", i, n_accesses);
       default:
         if (i == 0) [[likely]]
           return Ref::none();
-        return bad_ref(at, "nothing", i, 0);
+        return bad_ref(at, "nothing", i, 1);
     }
   }
   Ref bad_ref(const uint8_t* at, const char* what, uint64_t i, uint64_t n) {
     fail(diag::bytecode_index, fmt::format("{} {} of {}", what, i, n), at);
     return Ref::none();
   }
-
-  // Accesses stand in no access, so nothing here nests.
-  Ref scalar_ref(const Kernel& k) { return ref(k, 0); }
-
-  void read_accesses(Kernel& k, uint32_t n_accesses, uint32_t n_indices) {
-    reserve(k.accesses, n_accesses);
-    reserve(k.indices, n_indices);
-    for (uint32_t i = 0; i < n_accesses && !failed_; ++i) {
-      const uint8_t* at = p_;
-      Access a;
-      a.base = index(k.values.size(), "value");
-      a.item = scalar_ref(k);
-      a.first_index = static_cast<uint32_t>(k.indices.size());
-      a.n_indices = static_cast<uint32_t>(num_to(limits::max_rank, "the rank of an access"));
-      if (a.n_indices > n_indices - k.indices.size())
-        return fail(diag::bytecode_count, "accesses have more indices than announced", at);
-      for (uint32_t j = 0; j < a.n_indices; ++j) {
-        Index x;
-        x.kind =
-            static_cast<IndexKind>(enumeration(static_cast<uint8_t>(IndexKind::all), "index kind"));
-        if (x.kind != IndexKind::all) x.start = scalar_ref(k);
-        if (x.kind == IndexKind::span) x.stop = scalar_ref(k);
-        if (x.kind == IndexKind::range) x.extent = snum();
-        k.indices.push_back(x);
-      }
-      k.accesses.push_back(a);
+  Ref ref(Kernel& k, const Totals& totals) {
+    const uint8_t* at = p_;
+    uint64_t v = num();
+    return (v & 3) == 2 ? access(k, v >> 2, at, totals) : direct_ref(k, v, at);
+  }
+  // The parts of an access are no accesses, so nothing here nests.
+  Ref access(Kernel& k, uint64_t base, const uint8_t* at, const Totals& totals) {
+    if (base >= k.values.size()) return bad_ref(at, "value", base, k.values.size());
+    Access a;
+    a.base = static_cast<uint32_t>(base);
+    a.item = scalar_ref(k);
+    a.first_index = static_cast<uint32_t>(k.indices.size());
+    a.n_indices = static_cast<uint32_t>(num_to(limits::max_rank, "the rank of an access"));
+    if (k.accesses.size() == totals.accesses || a.n_indices > totals.indices - k.indices.size()) {
+      fail(diag::bytecode_count, "more accesses or indices than announced", at);
+      return Ref::none();
     }
-    if (!failed_ && k.indices.size() != n_indices)
-      fail(diag::bytecode_count,
-           fmt::format("{} indices were announced, {} found", n_indices, k.indices.size()), p_);
+    for (uint32_t j = 0; j < a.n_indices; ++j) {
+      Index x;
+      x.kind =
+          static_cast<IndexKind>(enumeration(static_cast<uint8_t>(IndexKind::all), "index kind"));
+      if (x.kind != IndexKind::all) x.start = scalar_ref(k);
+      if (x.kind == IndexKind::span) x.stop = scalar_ref(k);
+      if (x.kind == IndexKind::range) x.extent = snum();
+      k.indices.push_back(x);
+    }
+    k.accesses.push_back(a);
+    return Ref::access(static_cast<uint32_t>(k.accesses.size() - 1));
   }
 
   void read_attr(Kernel& k, int last_tag) {
@@ -507,7 +511,7 @@ class Reader {
     return v;
   }
 
-  void read_inst(Kernel& k, uint32_t n_refs, uint32_t n_attrs) {
+  void read_inst(Kernel& k, const Totals& totals) {
     const uint8_t* at = p_;
     uint64_t code = num();
     const OpInfo* info = code < kCodes ? op_by_code_[code] : nullptr;
@@ -517,9 +521,9 @@ class Reader {
     uint64_t parts = num();
     uint64_t n_results = parts & 15, n_attributes = parts >> 4;
     uint64_t n_args = num();
-    if (n_attributes > 255 || n_attributes > n_attrs - k.attrs.size() ||
-        n_args > limits::max_args || n_results > limits::max_results ||
-        n_results + n_args > n_refs - k.refs.size()) [[unlikely]]
+    if (n_results > limits::max_results || n_args > limits::max_args || n_attributes > 255 ||
+        n_attributes > totals.attrs - k.attrs.size() ||
+        n_results + n_args > totals.refs - k.refs.size()) [[unlikely]]
       return fail(diag::bytecode_count, "more operands or attributes than announced", at);
     Inst inst;
     inst.op = info->op;
@@ -528,8 +532,8 @@ class Reader {
     inst.n_args = static_cast<uint16_t>(n_args);
     inst.first_ref = static_cast<uint32_t>(k.refs.size());
     inst.first_attr = static_cast<uint32_t>(k.attrs.size());
-    uint32_t n_accesses = static_cast<uint32_t>(k.accesses.size());
-    for (uint64_t i = 0; i < n_results + n_args; ++i) k.refs.push_back(ref(k, n_accesses));
+    for (uint64_t i = 0; i < n_results; ++i) k.refs.push_back(scalar_ref(k));
+    for (uint64_t i = 0; i < n_args; ++i) k.refs.push_back(ref(k, totals));
     int last_tag = 0;
     for (uint64_t i = 0; i < n_attributes && !failed_; ++i) {
       read_attr(k, last_tag);
@@ -580,10 +584,11 @@ class Reader {
     at = p_;
     uint32_t n_values = count(limits::max_values, 1, "values");
     uint32_t n_constants = count(kMaxRefs, 1, "constants");
-    uint32_t n_accesses = count(kMaxRefs, 3, "accesses");
-    uint32_t n_indices = count(kMaxRefs, 1, "indices");
-    uint32_t n_attrs = count(kMaxRefs, 1, "attributes");
-    uint32_t n_refs = count(kMaxRefs, 1, "references");
+    Totals totals;
+    totals.accesses = count(kMaxRefs, 3, "accesses");
+    totals.indices = count(kMaxRefs, 1, "indices");
+    totals.attrs = count(kMaxRefs, 1, "attributes");
+    totals.refs = count(kMaxRefs, 1, "references");
     uint32_t n_insts = count(limits::max_insts, 3, "instructions");
     if (failed_) return;
     if (n_values < n_params)
@@ -600,13 +605,15 @@ class Reader {
       uint32_t c = index(constants_.size(), "constant");
       if (!failed_) k.constants.push_back(constants_[c]);
     }
-    read_accesses(k, n_accesses, n_indices);
-    reserve(k.refs, n_refs);
-    reserve(k.attrs, n_attrs);
+    reserve(k.accesses, totals.accesses);
+    reserve(k.indices, totals.indices);
+    reserve(k.refs, totals.refs);
+    reserve(k.attrs, totals.attrs);
     reserve(k.code, n_insts);
-    for (uint32_t i = 0; i < n_insts && !failed_; ++i) read_inst(k, n_refs, n_attrs);
-    if (!failed_ && (k.refs.size() != n_refs || k.attrs.size() != n_attrs))
-      fail(diag::bytecode_count, "fewer operands or attributes than announced", p_);
+    for (uint32_t i = 0; i < n_insts && !failed_; ++i) read_inst(k, totals);
+    if (!failed_ && (k.refs.size() != totals.refs || k.attrs.size() != totals.attrs ||
+                     k.accesses.size() != totals.accesses || k.indices.size() != totals.indices))
+      fail(diag::bytecode_count, "fewer operands, attributes or accesses than announced", p_);
   }
   void read_kernels() {
     for (const OpInfo& op : all_ops())

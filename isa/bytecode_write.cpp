@@ -3,14 +3,18 @@
 //   name   bindings (count; each: name, 0 type | 1 constant)   parameters (count; each below)
 //   grid rank, that many expressions   warps cluster blocks_per_sm   flags
 //   counts of values constants accesses indices attributes references instructions
-//   values        type; the names of parameters follow (those of locals are in section 7)
+//   values        type (the names of locals are in section 7)
 //   constants     index into section 4
-//   accesses      base, item, number of indices; each: kind, references, extent
 //   instructions  code, results + 16 * attributes, operands, references, attributes (tag, value)
 //
 //   parameter     direction, presence bits, name, shape (count, expressions), what the bits say
 //   expression    number of tokens; each: code, value of a constant or parameter
-//   reference     4 * index + kind; 3: none
+//   reference     4 * index + kind; 3: none; for an access the index is that of its base, and its
+//   item,
+//                 number of indices and indices (kind, references, extent) follow
+//
+// One program has one encoding: locals, constants and layouts are numbered in the order in which
+// instructions first use them, and what nothing uses is left out (but for named layouts).
 #include <algorithm>
 #include <bit>
 #include <cstring>
@@ -18,6 +22,7 @@
 
 #include "isa/bytecode.h"
 #include "isa/bytecode_parts.h"
+#include "isa/numerics.h"
 
 namespace tess {
 
@@ -73,15 +78,44 @@ class Table {
   std::vector<const std::string*> entries_;
 };
 
+// Old indices and new ones.
+struct Numbering {
+  static constexpr uint32_t kUnused = 0xffffffff;
+  std::vector<uint32_t> to, from;
+
+  explicit Numbering(size_t n = 0) : to(n, kUnused) {}
+  void use(uint32_t old) {
+    if (to[old] != kUnused) return;
+    to[old] = static_cast<uint32_t>(from.size());
+    from.push_back(old);
+  }
+};
+
+// How the parts of a kernel are numbered in the file.
+struct Order {
+  Numbering values, constants;
+  uint64_t n_accesses = 0, n_indices = 0, n_attrs = 0, n_refs = 0;
+};
+
+// One code for each value.
+Constant canonical(Constant c) {
+  if (c.type.is_tf32()) c.code &= ~uint64_t{0x1FFF};
+  if (c.type.kind != Kind::boolean && !c.type.is_int() && is_nan_code(c.type, c.code))
+    c.code = nan_code(c.type);
+  return c;
+}
+
 class Writer {
  public:
   Writer(const Module& module, WriteOptions options) : module_(module), options_(options) {}
 
   std::vector<uint8_t> run() {
+    number_all();
     collect_strings();
     Bytes kernels, names, lines, layouts;
     kernels.num(module_.kernels.size());
-    for (const Kernel& k : module_.kernels) write_kernel(k, kernels);
+    for (size_t i = 0; i < module_.kernels.size(); ++i)
+      write_kernel(module_.kernels[i], orders_[i], kernels);
     write_layouts(layouts);
     if (!options_.strip_names) write_names(names);
     if (!options_.strip_lines) write_lines(lines);
@@ -118,19 +152,57 @@ class Writer {
     out.num(text.size());
     out.raw(text);
   }
+  void number_all() {
+    layouts_ = Numbering(module_.layouts.size());
+    for (const Kernel& k : module_.kernels) orders_.push_back(number_kernel(k));
+    for (uint32_t i = 0; i < module_.layouts.size(); ++i)
+      if (!module_.layouts[i].name.empty()) layouts_.use(i);
+  }
+  Order number_kernel(const Kernel& k) {
+    Order order{Numbering(k.values.size()), Numbering(k.constants.size())};
+    auto use = [&](Ref r) {
+      if (r.is_value()) order.values.use(r.index());
+      if (r.is_constant()) order.constants.use(r.index());
+    };
+    for (uint32_t i = 0; i < k.params.size(); ++i) order.values.use(i);
+    for (const Inst& inst : k.code) {
+      order.n_refs += inst.n_results + inst.n_args;
+      order.n_attrs += inst.n_attrs;
+      for (Ref r : k.results(inst)) use(r);
+      for (Ref r : k.args(inst)) {
+        use(r);
+        if (!r.is_access()) continue;
+        const Access& a = k.accesses[r.index()];
+        order.n_accesses += 1;
+        order.n_indices += a.n_indices;
+        order.values.use(a.base);
+        use(a.item);
+        for (const Index& i : k.indices_of(a)) use(i.start), use(i.stop);
+      }
+      for (const Attr& a : k.attrs_of(inst)) {
+        AttrKind kind = find_attr(a.tag)->kind;
+        if (kind == AttrKind::constant) order.constants.use(static_cast<uint32_t>(a.value));
+        if (kind == AttrKind::layout) layouts_.use(static_cast<uint32_t>(a.value));
+      }
+    }
+    return order;
+  }
+
   // Ascending, so that a reader sees at once that each stands there once.
   void collect_strings() {
     auto add = [&](std::string_view s) { string_index_.emplace(s, 0); };
-    for (const LayoutDef& l : module_.layouts) {
+    for (uint32_t i : layouts_.from) {
+      const LayoutDef& l = module_.layouts[i];
       if (!options_.strip_names && !l.name.empty()) add(l.name);
       add(l.text);
     }
-    for (const Kernel& k : module_.kernels) {
-      add(k.name);
-      for (const Binding& b : k.bindings) add(b.name);
-      for (size_t i = 0; i < k.values.size(); ++i)
-        if (i < k.params.size() || (!options_.strip_names && !k.values[i].name.empty()))
-          add(k.values[i].name);
+    for (size_t k = 0; k < orders_.size(); ++k) {
+      const Kernel& kernel = module_.kernels[k];
+      add(kernel.name);
+      for (const Binding& b : kernel.bindings) add(b.name);
+      for (uint32_t v : orders_[k].values.from)
+        if (v < kernel.params.size() || (!options_.strip_names && !kernel.values[v].name.empty()))
+          add(kernel.values[v].name);
     }
     if (!options_.strip_lines)
       for (const std::string& f : module_.files) add(f);
@@ -193,7 +265,6 @@ class Writer {
     out.num(list.size());
     for (const HostExpr& e : list) expr(out, e);
   }
-  static void ref(Bytes& out, Ref r) { out.num(bytecode::ref_number(r)); }
 
   void write_param(const Param& p, std::string_view name, Bytes& out) {
     using namespace bytecode;
@@ -220,19 +291,28 @@ class Writer {
     if (bits & kHasHi) out.snum(*p.hi);
   }
 
-  void write_index(const Index& i, Bytes& out) {
-    out.byte(static_cast<uint8_t>(i.kind));
-    if (i.kind != IndexKind::all) ref(out, i.start);
-    if (i.kind == IndexKind::span) ref(out, i.stop);
-    if (i.kind == IndexKind::range) out.snum(i.extent);
+  void write_ref(const Kernel& k, const Order& order, Ref r, Bytes& out) {
+    if (r.is_value()) r = Ref::value(order.values.to[r.index()]);
+    if (r.is_constant()) r = Ref::constant(order.constants.to[r.index()]);
+    if (!r.is_access()) return out.num(bytecode::ref_number(r));
+    const Access& a = k.accesses[r.index()];
+    out.num(bytecode::ref_number(Ref::access(order.values.to[a.base])));
+    write_ref(k, order, a.item, out);
+    out.num(a.n_indices);
+    for (const Index& i : k.indices_of(a)) {
+      out.byte(static_cast<uint8_t>(i.kind));
+      if (i.kind != IndexKind::all) write_ref(k, order, i.start, out);
+      if (i.kind == IndexKind::span) write_ref(k, order, i.stop, out);
+      if (i.kind == IndexKind::range) out.snum(i.extent);
+    }
   }
 
-  void write_inst(const Kernel& k, const Inst& inst, Bytes& out) {
+  void write_inst(const Kernel& k, const Order& order, const Inst& inst, Bytes& out) {
     out.num(op_info(inst.op).code);
     out.num(inst.n_results + uint64_t{inst.n_attrs} * 16);
     out.num(inst.n_args);
-    for (Ref r : k.results(inst)) ref(out, r);
-    for (Ref r : k.args(inst)) ref(out, r);
+    for (Ref r : k.results(inst)) write_ref(k, order, r, out);
+    for (Ref r : k.args(inst)) write_ref(k, order, r, out);
     for (const Attr& a : k.attrs_of(inst)) {
       out.byte(static_cast<uint8_t>(a.tag));
       switch (find_attr(a.tag)->kind) {
@@ -241,14 +321,20 @@ class Writer {
         case AttrKind::integer:
           out.snum(a.value);
           break;
-        default:
+        case AttrKind::constant:
+          out.num(order.constants.to[a.value]);
+          break;
+        case AttrKind::layout:
+          out.num(layouts_.to[a.value]);
+          break;
+        case AttrKind::perm:
           out.num(static_cast<uint64_t>(a.value));
           break;
       }
     }
   }
 
-  void write_kernel(const Kernel& k, Bytes& out) {
+  void write_kernel(const Kernel& k, const Order& order, Bytes& out) {
     out.num(string_index(k.name));
     out.num(k.bindings.size());
     for (const Binding& b : k.bindings) {
@@ -266,28 +352,19 @@ class Writer {
     out.num(k.blocks_per_sm);
     out.num(bytecode::kernel_flags(k));
 
-    // The arrays as they will be read back: an instruction's parts one after the other.
-    uint64_t n_refs = 0, n_attrs = 0, n_indices = 0;
-    for (const Inst& i : k.code) n_refs += i.n_results + i.n_args, n_attrs += i.n_attrs;
-    for (const Access& a : k.accesses) n_indices += a.n_indices;
     for (uint64_t n :
-         {uint64_t{k.values.size()}, uint64_t{k.constants.size()}, uint64_t{k.accesses.size()},
-          n_indices, n_attrs, n_refs, uint64_t{k.code.size()}})
+         {uint64_t{order.values.from.size()}, uint64_t{order.constants.from.size()},
+          order.n_accesses, order.n_indices, order.n_attrs, order.n_refs, uint64_t{k.code.size()}})
       out.num(n);
-    for (const Value& v : k.values) out.num(type_index(v.type));
-    for (const Constant& c : k.constants) out.num(constant_index(c));
-    for (const Access& a : k.accesses) {
-      out.num(a.base);
-      ref(out, a.item);
-      out.num(a.n_indices);
-      for (const Index& i : k.indices_of(a)) write_index(i, out);
-    }
-    for (const Inst& i : k.code) write_inst(k, i, out);
+    for (uint32_t v : order.values.from) out.num(type_index(k.values[v].type));
+    for (uint32_t c : order.constants.from) out.num(constant_index(canonical(k.constants[c])));
+    for (const Inst& i : k.code) write_inst(k, order, i, out);
   }
 
   void write_layouts(Bytes& out) {
-    out.num(module_.layouts.size());
-    for (const LayoutDef& l : module_.layouts) {
+    out.num(layouts_.from.size());
+    for (uint32_t i : layouts_.from) {
+      const LayoutDef& l = module_.layouts[i];
       out.byte(bytecode::kLayoutSpelling);
       out.num(options_.strip_names ? 0 : optional_string(l.name));
       out.num(string_index(l.text));
@@ -295,9 +372,11 @@ class Writer {
   }
 
   void write_names(Bytes& out) {
-    for (const Kernel& k : module_.kernels)
-      for (size_t i = k.params.size(); i < k.values.size(); ++i)
-        out.num(optional_string(k.values[i].name));
+    for (size_t k = 0; k < module_.kernels.size(); ++k) {
+      const Kernel& kernel = module_.kernels[k];
+      for (size_t i = kernel.params.size(); i < orders_[k].values.from.size(); ++i)
+        out.num(optional_string(kernel.values[orders_[k].values.from[i]].name));
+    }
   }
 
   // Places as differences: 2 * zigzag(line) + (1 if the file changes, which then follows), column.
@@ -322,6 +401,8 @@ class Writer {
   WriteOptions options_;
   std::unordered_map<std::string_view, uint32_t> string_index_;
   std::vector<std::string_view> strings_;
+  std::vector<Order> orders_;  // by kernel
+  Numbering layouts_;
   Table types_, constants_;
   Bytes scratch_;
 };
