@@ -131,6 +131,7 @@ class Column {
       }
     }
     fraction_ = right;
+    exponent_ = exponent;
     size_t after = right + exponent + 1;
     if (special) {
       size_t longest = minus_infinity ? 4 : 3;
@@ -148,8 +149,9 @@ class Column {
       if (std::isnan(x)) s = "nan";
       else if (std::isinf(x)) s = x < 0 ? "-inf" : "inf";
       else if (exponential_) {
-        Scientific p = scientific(t_.dtype, x, precision_);
-        s = fmt::format("{}.{:0<{}}{}", p.whole, p.fraction, fraction_, p.exponent);
+        s = fmt::format("{:#.{}e}", x, fraction_);  // the exact value, where it has fewer digits
+        size_t missing = exponent_ - (s.size() - s.find('e'));
+        s.insert(s.find('e') + 2, missing, '0');
       } else {
         Parts p = positional(t_.dtype, x, precision_);
         s = fmt::format("{}.{:<{}}", p.whole, p.fraction, fraction_);
@@ -166,7 +168,7 @@ class Column {
   }
 
   const HostTensor& t_;
-  size_t width_ = 0, fraction_ = 0;
+  size_t width_ = 0, fraction_ = 0, exponent_ = 0;
   int precision_ = 8;
   bool exponential_ = false;
 };
