@@ -39,8 +39,10 @@ std::optional<std::vector<Range>> sum_ranges(const Layout& l) {
 Status check_form(const Layout& l) {
   size_t rank = l.shape.size();
   if (rank == 0 || rank > kMaxLayoutRank || l.dims > kMaxLayoutRank)
-    return limit(fmt::format("a layout has 1 to {} output components and at most as many dimensions", kMaxLayoutRank));
-  if (l.digits.size() > kMaxLayoutDigits) return limit(fmt::format("a layout has at most {} digits", kMaxLayoutDigits));
+    return limit(fmt::format(
+        "a layout has 1 to {} output components and at most as many dimensions", kMaxLayoutRank));
+  if (l.digits.size() > kMaxLayoutDigits)
+    return limit(fmt::format("a layout has at most {} digits", kMaxLayoutDigits));
   for (int64_t s : l.shape)
     if (s < 1 || s >= kBound) return limit("a size of the output is below 1 or at least 2^62");
   size_t inner = l.bits.identity() ? rank : l.bits.in_bits.size();
@@ -50,15 +52,18 @@ Status check_form(const Layout& l) {
     if (inner == 0 || inner > kMaxLayoutRank || bits > 64 || bits != l.bits.columns.size())
       return invalid("the bit matrix has another number of columns than its inputs have bits");
     for (const auto& column : l.bits.columns) {
-      if (column.size() != rank) return invalid("a column of the bit matrix has another length than the output");
+      if (column.size() != rank)
+        return invalid("a column of the bit matrix has another length than the output");
       for (int64_t v : column)
-        if (v < 0 || v >= kBound) return invalid("a column of the bit matrix is negative or too large");
+        if (v < 0 || v >= kBound)
+          return invalid("a column of the bit matrix is negative or too large");
     }
   }
   if (l.offset.size() != inner) return invalid("the offset has another length than the sum");
   __int128 size = 1;
   for (const Digit& d : l.digits) {
-    if (d.size < 1 || d.out.size() != inner) return invalid("a digit has a size below 1 or a vector of another length than the sum");
+    if (d.size < 1 || d.out.size() != inner)
+      return invalid("a digit has a size below 1 or a vector of another length than the sum");
     if (d.label > Label::dim || (d.label == Label::dim ? d.dim >= l.dims : d.dim != 0))
       return invalid("a digit names no input of the layout");
     if ((size *= d.size) >= kBound) return limit("a layout has 2^62 elements or more");
@@ -100,7 +105,8 @@ void trim_bits(Layout& l, const std::vector<Range>& ranges) {
     trimmed.in_bits.push_back(static_cast<uint8_t>(width));
     for (int b = 0; b < width; ++b) {
       const auto& column = l.bits.columns[at + b];
-      for (size_t k = 0; k < column.size(); ++k) moves = moves || column[k] != (k == j ? int64_t{1} << b : 0);
+      for (size_t k = 0; k < column.size(); ++k)
+        moves = moves || column[k] != (k == j ? int64_t{1} << b : 0);
       trimmed.columns.push_back(column);
     }
     at += l.bits.in_bits[j];
@@ -124,14 +130,16 @@ std::vector<int64_t> largest_outputs(const Layout& l, const std::vector<Range>& 
   Layout wide = l;  // wide enough for every column, so that packing loses nothing
   for (size_t k = 0; k < wide.shape.size(); ++k)
     for (const auto& column : wide.bits.columns)
-      wide.shape[k] = std::max(wide.shape[k], static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(column[k]) + 1)));
+      wide.shape[k] = std::max(
+          wide.shape[k], static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(column[k]) + 1)));
   if (auto m = linear_of(wide)) {
     int at = 0;
     for (uint8_t w : m->widths) {
       uint64_t mask = (uint64_t{1} << w) - 1;
       std::vector<uint64_t> part;
       for (uint64_t c : m->columns) part.push_back(c >> at & mask);
-      most.push_back(w == 0 ? 0 : static_cast<int64_t>(largest_in_image(part, m->constant >> at & mask)));
+      most.push_back(
+          w == 0 ? 0 : static_cast<int64_t>(largest_in_image(part, m->constant >> at & mask)));
       at += w;
     }
     return most;
@@ -148,7 +156,9 @@ std::vector<int64_t> largest_outputs(const Layout& l, const std::vector<Range>& 
       }
     uint64_t block = touched == 0 ? 1 : uint64_t{1} << std::bit_width(touched);
     uint64_t value = std::bit_ceil(all + 1) - 1;
-    if (same_place) value = std::min<uint64_t>(value, static_cast<uint64_t>(ranges[k].most) / block * block + block - 1);
+    if (same_place)
+      value = std::min<uint64_t>(value,
+                                 static_cast<uint64_t>(ranges[k].most) / block * block + block - 1);
     most.push_back(static_cast<int64_t>(value));
   }
   return most;
@@ -158,6 +168,7 @@ std::vector<int64_t> largest_outputs(const Layout& l, const std::vector<Range>& 
 
 Result<Layout> canonical_layout(Layout l) {
   TESS_CHECK(check_form(l));
+  coalesce_digits(l.digits);
   auto ranges = sum_ranges(l);
   if (!ranges) return limit("an offset of a layout reaches 2^62");
   if (!l.bits.identity()) {
@@ -170,19 +181,23 @@ Result<Layout> canonical_layout(Layout l) {
     }
     trim_bits(l, *ranges);
   }
-  std::vector<int64_t> most = largest_outputs(l, l.bits.identity() ? *sum_ranges(l) : *ranges);
+  ranges = sum_ranges(l);  // trimming may have dropped the sum
+  std::vector<int64_t> most = largest_outputs(l, *ranges);
   bool memory = l.dims > 0 && l.shape.size() == 1 && !l.has_hardware();
   for (size_t k = 0; k < most.size(); ++k) {
     if (memory) l.shape[k] = std::max<int64_t>(1, most[k] + 1);
     else if (most[k] >= l.shape[k])
-      return invalid(fmt::format("the layout reaches index {} of output dimension {}, which has size {}", most[k], k, l.shape[k]));
+      return invalid(
+          fmt::format("the layout reaches index {} of output dimension {}, which has size {}",
+                      most[k], k, l.shape[k]));
   }
   if (!memory && l.bits.identity())
-    for (const Range& r : *sum_ranges(l))
+    for (const Range& r : *ranges)
       if (r.least < 0) return invalid("the layout reaches a negative index");
   if (!l.bits.identity())
     if (auto m = linear_of(l)) {
-      if (m->columns.size() + (m->constant != 0) > kMaxLayoutBits) return limit("a layout over F2 has more than 62 input bits");
+      if (m->columns.size() + (m->constant != 0) > kMaxLayoutBits)
+        return limit("a layout over F2 has more than 62 input bits");
       Layout plain = uncoalesced_layout_of(*m, l.shape, l.dims);
       plain.spelling = std::move(l.spelling);
       l = std::move(plain);
@@ -235,11 +250,21 @@ std::vector<int64_t> apply(const Layout& l, const LayoutPoint& p) {
   for (const Digit& d : l.digits) {
     if (!previous || previous->label != d.label || previous->dim != d.dim) {
       switch (d.label) {
-        case Label::reg: rest = p.reg; break;
-        case Label::lane: rest = p.lane; break;
-        case Label::warp: rest = p.warp; break;
-        case Label::cta: rest = p.cta; break;
-        case Label::dim: rest = d.dim < p.dims.size() ? p.dims[d.dim] : 0; break;
+        case Label::reg:
+          rest = p.reg;
+          break;
+        case Label::lane:
+          rest = p.lane;
+          break;
+        case Label::warp:
+          rest = p.warp;
+          break;
+        case Label::cta:
+          rest = p.cta;
+          break;
+        case Label::dim:
+          rest = d.dim < p.dims.size() ? p.dims[d.dim] : 0;
+          break;
       }
     }
     int64_t value = rest % d.size;

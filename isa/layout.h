@@ -108,10 +108,10 @@ struct LayoutEnv {
 Result<Layout> parse_layout_expr(std::string_view text, const LayoutEnv& env = {},
                                  Span at = {0, 1, 1, 0});
 
-// The spelling as written where there is one, else the shortest of the spellings below. Parsing it
-// (without names) gives an equal layout.
+// The spelling as written where there is one (it may use names), else the shortest spelling, which
+// uses none: parsing it gives an equal layout.
 std::string print_layout(const Layout& l);
-// Always spelled anew from the normal form: digits, or bases over F2. Total: every layout has one.
+// Always spelled anew from the normal form: digits, or bases over F2. Every layout has one.
 std::string print_canonical(const Layout& l);
 
 // True if the two layouts are the same function on the same inputs (shapes may differ). Exact;

@@ -7,7 +7,9 @@
 
 namespace tess {
 
-int width_of(int64_t size) { return size <= 1 ? 0 : std::bit_width(static_cast<uint64_t>(size - 1)); }
+int width_of(int64_t size) {
+  return size <= 1 ? 0 : std::bit_width(static_cast<uint64_t>(size - 1));
+}
 
 std::pair<uint64_t, uint64_t> Echelon::reduce(uint64_t v) const {
   uint64_t made_of = 0;
@@ -109,8 +111,8 @@ std::vector<int64_t> unpack_bits(uint64_t packed, const std::vector<uint8_t>& wi
 namespace {
 
 // c + v as xor: the sum changes exactly the bits of (c + v) ^ c. A sum of such steps is linear over
-// F2 iff those bit sets are pairwise disjoint: if two share bits S, the integer sum and the xor differ
-// by twice the signed sum of 2^b over b in S, which is never zero.
+// F2 iff those bit sets are pairwise disjoint: if two share bits S, the integer sum and the xor
+// differ by twice the signed sum of 2^b over b in S, which is never zero.
 struct SumBits {
   std::vector<uint64_t> columns;
   uint64_t constant = 0;

@@ -1,5 +1,5 @@
-// Linear algebra over F2 for layouts: exact elimination instead of enumeration. A column is a packed
-// vector of at most 64 output bits; a set of columns is a mask of at most 64 input bits.
+// Linear algebra over F2 for layouts: exact elimination instead of enumeration. A column is a
+// packed vector of at most 64 output bits; a set of columns is a mask of at most 64 input bits.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -34,7 +34,8 @@ uint64_t free_columns(const std::vector<uint64_t>& columns);
 std::vector<uint64_t> null_space(const std::vector<uint64_t>& columns);
 // columns · x
 uint64_t times(const std::vector<uint64_t>& columns, uint64_t x);
-// C with b·C = a, free inputs of b zero (the numerically least solution). None if a leaves b's image.
+// C with b·C = a, free inputs of b zero (the numerically least solution). None if a leaves b's
+// image.
 std::optional<std::vector<uint64_t>> solve_columns(const std::vector<uint64_t>& b,
                                                    const std::vector<uint64_t>& a);
 // The largest y with y = constant ^ (xor of columns): the extent of an affine image less one.
@@ -47,7 +48,7 @@ struct InputBit {
   bool operator==(const InputBit&) const = default;
 };
 struct LinearLayout {
-  std::vector<InputBit> in;     // by label, dim, bit
+  std::vector<InputBit> in;  // by label, dim, bit
   std::vector<uint64_t> columns;
   std::vector<uint8_t> widths;  // bits of each output component; the first component is lowest
   uint64_t constant = 0;

@@ -112,27 +112,35 @@ std::optional<LinearLayout> compose_linear(const Layout& outer, const Layout& in
 
 Result<Layout> compose(const Layout& outer, const Layout& inner) {
   if (outer.has_hardware())
-    return make_diag(diag::layout_argument, "the left side of a composition is a function of tensor coordinates, not of registers",
-                     {}, "write the memory layout on the left: `mem o reg`");
+    return make_diag(
+        diag::layout_argument,
+        "the left side of a composition is a function of tensor coordinates, not of registers", {},
+        "write the memory layout on the left: `mem o reg`");
   if (outer.dims != inner.shape.size()) {
     if (inner.shape.size() != 1)
-      return make_diag(diag::layout_shape_mismatch,
-                       fmt::format("the right side has {} output components, the left side {} dimensions", inner.shape.size(), outer.dims));
+      return make_diag(
+          diag::layout_shape_mismatch,
+          fmt::format("the right side has {} output components, the left side {} dimensions",
+                      inner.shape.size(), outer.dims));
     TESS_TRY(Layout flat, coalesce(outer));
     return compose(flat, inner);
   }
   for (int j = 0; j < outer.dims; ++j)
     if (int64_t size = size_of(outer, Label::dim, j); inner.shape[j] > size)
-      return make_diag(diag::layout_shape_mismatch,
-                       fmt::format("the right side reaches size {} in dimension {}, where the left side has size {}", inner.shape[j], j, size));
+      return make_diag(
+          diag::layout_shape_mismatch,
+          fmt::format(
+              "the right side reaches size {} in dimension {}, where the left side has size {}",
+              inner.shape[j], j, size));
   if (inner.bits.identity())
     if (auto r = compose_digits(outer, inner)) return canonical_layout(std::move(*r));
   if (auto m = compose_linear(outer, inner)) return layout_of(*m, outer.shape, inner.dims);
-  return judge_fit(input_spaces(inner), outer.shape, inner.dims, outer.bits, [&](const LayoutPoint& p) {
-    LayoutPoint q;
-    q.dims = apply(inner, p);
-    return apply(outer, q);
-  });
+  return judge_fit(input_spaces(inner), outer.shape, inner.dims, outer.bits,
+                   [&](const LayoutPoint& p) {
+                     LayoutPoint q;
+                     q.dims = apply(inner, p);
+                     return apply(outer, q);
+                   });
 }
 
 }  // namespace tess

@@ -98,7 +98,9 @@ std::optional<LinearLayout> fit_linear(const Table& t, const std::vector<int64_t
     }
   }
   for (size_t x = 0; x < t.values.size(); ++x)
-    if (!fits(t.values[x]) || pack_bits(t.values[x], m.widths) != (times(m.columns, x) ^ m.constant)) return std::nullopt;
+    if (!fits(t.values[x]) ||
+        pack_bits(t.values[x], m.widths) != (times(m.columns, x) ^ m.constant))
+      return std::nullopt;
   return m;
 }
 
@@ -108,8 +110,10 @@ uint64_t judge_count() { return counter().load(std::memory_order_relaxed); }
 
 Status judge_enter(int64_t elements) {
   if (elements > kJudgeLimit)
-    return make_diag(diag::layout_undecided,
-                     fmt::format("the rules cannot decide this, and {} elements are too many to enumerate", elements));
+    return make_diag(
+        diag::layout_undecided,
+        fmt::format("the rules cannot decide this, and {} elements are too many to enumerate",
+                    elements));
   counter().fetch_add(static_cast<uint64_t>(elements), std::memory_order_relaxed);
   return ok();
 }
@@ -130,10 +134,18 @@ LayoutPoint point_of(const std::vector<InputSpace>& spaces, int64_t x) {
     int64_t k = x % s.size;
     x /= s.size;
     switch (s.label) {
-      case Label::reg: p.reg = k; break;
-      case Label::lane: p.lane = k; break;
-      case Label::warp: p.warp = k; break;
-      case Label::cta: p.cta = k; break;
+      case Label::reg:
+        p.reg = k;
+        break;
+      case Label::lane:
+        p.lane = k;
+        break;
+      case Label::warp:
+        p.warp = k;
+        break;
+      case Label::cta:
+        p.cta = k;
+        break;
       case Label::dim:
         if (p.dims.size() <= s.dim) p.dims.resize(s.dim + 1, 0);
         p.dims[s.dim] = k;
@@ -168,8 +180,8 @@ std::optional<std::vector<Digit>> fit_digits(const InputSpace& space, const Spac
   return digits;
 }
 
-Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vector<int64_t>& shape, int dims,
-                         const BitMap& p, const LayoutFunction& f) {
+Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vector<int64_t>& shape,
+                         int dims, const BitMap& p, const LayoutFunction& f) {
   int64_t n = 1;
   for (const InputSpace& s : spaces) {
     if (s.size > kJudgeLimit || (n *= s.size) > kJudgeLimit) {
@@ -193,7 +205,8 @@ Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vecto
       Table unswizzled{spaces, {}};
       bool fits = true;
       for (const Vector& v : t.values) {
-        for (size_t j = 0; j < v.size(); ++j) fits = fits && v[j] >= 0 && width_of(v[j] + 1) <= p.in_bits[j];
+        for (size_t j = 0; j < v.size(); ++j)
+          fits = fits && v[j] >= 0 && width_of(v[j] + 1) <= p.in_bits[j];
         if (!fits) break;
         unswizzled.values.push_back(unpack_bits(times(*back, pack_bits(v, p.in_bits)), p.in_bits));
       }
@@ -204,8 +217,9 @@ Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vecto
         }
     }
   }
-  return make_diag(diag::layout_no_composition,
-                   "the result is no layout: neither a sum over mixed-radix digits nor linear over F2");
+  return make_diag(
+      diag::layout_no_composition,
+      "the result is no layout: neither a sum over mixed-radix digits nor linear over F2");
 }
 
 }  // namespace tess

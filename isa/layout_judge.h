@@ -27,11 +27,11 @@ LayoutPoint point_of(const std::vector<InputSpace>& spaces, int64_t x);
 // Same value at every point of the same input spaces.
 Result<bool> judge_equal(const Layout& a, const Layout& b);
 
-// The layout that is the function f, tried as a sum of digits, as P of a sum of digits for the given
-// square P (may be the identity), and as a linear map over F2. Error: f is no layout.
+// The layout that is the function f, tried as a sum of digits, as P of a sum of digits for the
+// given square P (may be the identity), and as a linear map over F2. Error: f is no layout.
 using LayoutFunction = std::function<std::vector<int64_t>(const LayoutPoint&)>;
-Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vector<int64_t>& shape, int dims,
-                         const BitMap& p, const LayoutFunction& f);
+Result<Layout> judge_fit(const std::vector<InputSpace>& spaces, const std::vector<int64_t>& shape,
+                         int dims, const BitMap& p, const LayoutFunction& f);
 
 // The digits of one space's function value(0..size-1), value(0) = 0, if it is a sum of mixed-radix
 // digits. The coalesced answer is unique: each digit ends exactly where the values leave the line

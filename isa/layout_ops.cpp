@@ -14,7 +14,9 @@ namespace {
 
 constexpr int64_t kLanes = 32;
 
-Diagnostic mismatch(std::string why) { return make_diag(diag::layout_shape_mismatch, std::move(why)); }
+Diagnostic mismatch(std::string why) {
+  return make_diag(diag::layout_shape_mismatch, std::move(why));
+}
 Diagnostic argument(std::string why) { return make_diag(diag::layout_argument, std::move(why)); }
 
 // Leading output components (and for memory, dimensions) of size 1 until the rank is `rank`.
@@ -40,7 +42,8 @@ Layout pad_rank(Layout l, size_t rank, bool memory) {
 size_t rank_of_tensor(const Layout& l) { return l.is_memory() ? l.dims : l.shape.size(); }
 
 // Takes the first lanes off `digits` until they make `size`; none if the digits do not divide so.
-std::optional<std::pair<std::vector<Digit>, std::vector<Digit>>> split_at(const std::vector<Digit>& digits, int64_t size) {
+std::optional<std::pair<std::vector<Digit>, std::vector<Digit>>> split_at(
+    const std::vector<Digit>& digits, int64_t size) {
   std::vector<Digit> low, high;
   for (const Digit& d : digits) {
     int64_t take = std::min(d.size, size);
@@ -77,7 +80,9 @@ int64_t size_of_digits(const std::vector<Digit>& digits) {
   return size;
 }
 
-void append(std::vector<Digit>& to, const std::vector<Digit>& from) { to.insert(to.end(), from.begin(), from.end()); }
+void append(std::vector<Digit>& to, const std::vector<Digit>& from) {
+  to.insert(to.end(), from.begin(), from.end());
+}
 
 void relabel(std::vector<Digit>& digits, Label label) {
   for (Digit& d : digits) d.label = label, d.dim = 0;
@@ -85,11 +90,13 @@ void relabel(std::vector<Digit>& digits, Label label) {
 
 // The digits of a product: b's before a's in every label. Lanes beyond 32 become warps between b's
 // and a's own, since thread = thread_a * threads_b + thread_b.
-std::vector<Digit> merge_digits(const std::vector<Digit>& b, const std::vector<Digit>& a, bool split) {
+std::vector<Digit> merge_digits(const std::vector<Digit>& b, const std::vector<Digit>& a,
+                                bool split) {
   std::vector<Digit> all = b;
   std::vector<Digit> lanes_b = with_label(b, Label::lane), lanes_a = with_label(a, Label::lane);
   std::vector<Digit> overflow;
-  if (int64_t lanes = size_of_digits(lanes_b); split && lanes <= kLanes && lanes * size_of_digits(lanes_a) > kLanes)
+  if (int64_t lanes = size_of_digits(lanes_b);
+      split && lanes <= kLanes && lanes * size_of_digits(lanes_a) > kLanes)
     if (kLanes % lanes == 0)
       if (auto parts = split_at(lanes_a, kLanes / lanes)) {
         lanes_a = std::move(parts->first);
@@ -104,7 +111,8 @@ std::vector<Digit> merge_digits(const std::vector<Digit>& b, const std::vector<D
 }
 
 bool all_powers_of_two(const std::vector<int64_t>& shape) {
-  return std::all_of(shape.begin(), shape.end(), [](int64_t s) { return std::has_single_bit(static_cast<uint64_t>(s)); });
+  return std::all_of(shape.begin(), shape.end(),
+                     [](int64_t s) { return std::has_single_bit(static_cast<uint64_t>(s)); });
 }
 
 // P of a product: b's bits, then a's bits with their outputs scaled by b's shape (powers of two).
@@ -167,16 +175,18 @@ Layout join_lanes(Layout l) {
 Result<Layout> product(const Layout& a0, const Layout& b0, bool split) {
   bool hardware = a0.has_hardware() || b0.has_hardware();
   bool memory = !hardware && a0.is_memory() && b0.is_memory();
-  if (!memory && (a0.dims || b0.dims) && hardware)
+  if (!memory && (a0.dims > 0 || b0.dims > 0))
     return argument("a product joins two register layouts or two memory layouts, not one of each");
   size_t rank = std::max(memory ? a0.dims : a0.shape.size(), memory ? b0.dims : b0.shape.size());
   Layout a = pad_rank(a0, rank, memory), b = pad_rank(b0, rank, memory);
-  if (a.shape.size() != b.shape.size()) return mismatch("the factors of a product have different ranks");
+  if (a.shape.size() != b.shape.size())
+    return mismatch("the factors of a product have different ranks");
   Layout r;
   std::vector<int64_t> shape;
   for (size_t j = 0; j < a.shape.size(); ++j) {
     __int128 size = static_cast<__int128>(a.shape[j]) * b.shape[j];
-    if (size >= int64_t{1} << kMaxLayoutBits) return make_diag(diag::layout_limit, "a product has 2^62 elements or more");
+    if (size >= int64_t{1} << kMaxLayoutBits)
+      return make_diag(diag::layout_limit, "a product has 2^62 elements or more");
     shape.push_back(static_cast<int64_t>(size));
   }
   if (input_size(a) > (int64_t{1} << kMaxLayoutBits) / input_size(b))
@@ -189,8 +199,11 @@ Result<Layout> product(const Layout& a0, const Layout& b0, bool split) {
     r.digits = merge_digits(b.digits, a.digits, split);
   } else {
     if (!all_powers_of_two(b.shape))
-      return make_diag(diag::layout_not_expressible, "a product with a swizzled factor needs an inner extent that is a power of two");
-    if (a.offset.size() + b.offset.size() > kMaxLayoutRank) {  // few enough components after linearising
+      return make_diag(
+          diag::layout_not_expressible,
+          "a product with a swizzled factor needs an inner extent that is a power of two");
+    if (a.offset.size() + b.offset.size() >
+        kMaxLayoutRank) {  // few enough components after linearising
       return make_diag(diag::layout_limit, "a product of swizzled layouts has too many components");
     }
     r = merge_bits(a, b, b.shape, split);
@@ -206,7 +219,8 @@ namespace {
 struct Halves {
   std::vector<Digit> inner, outer;
 };
-std::optional<Halves> split_digits(const Layout& x, const std::function<int64_t(Label, int)>& inner_size) {
+std::optional<Halves> split_digits(const Layout& x,
+                                   const std::function<int64_t(Label, int)>& inner_size) {
   Halves h;
   auto take = [&](Label label, int dim) {
     std::vector<Digit> digits = with_label(x.digits, label, dim);
@@ -238,7 +252,8 @@ bool scale_down(Layout& l, const std::vector<int64_t>& scale) {
   }
   for (auto& column : l.bits.columns)
     for (size_t j = 0; j < scale.size(); ++j) {
-      if (!std::has_single_bit(static_cast<uint64_t>(scale[j])) || column[j] % scale[j] != 0) return false;
+      if (!std::has_single_bit(static_cast<uint64_t>(scale[j])) || column[j] % scale[j] != 0)
+        return false;
       column[j] /= scale[j];
     }
   return true;
@@ -257,13 +272,17 @@ Layout keep_digits(const Layout& l, std::vector<Digit> digits, std::vector<int64
     __int128 most = 0;
     for (const Digit& d : r.digits) most += static_cast<__int128>(d.size - 1) * d.out[j];
     bool exact = true;  // a sum of disjoint digits sets exactly these bits
-    for (const Digit& d : r.digits) exact = exact && std::has_single_bit(static_cast<uint64_t>(d.size));
+    for (const Digit& d : r.digits)
+      exact = exact && std::has_single_bit(static_cast<uint64_t>(d.size));
     for (const Digit& d : r.digits) {
       uint64_t mine = static_cast<uint64_t>((d.size - 1) * d.out[j]);
       exact = exact && !(bits & mine);
       bits |= mine;
     }
-    used.push_back(exact ? bits : std::bit_ceil(static_cast<uint64_t>(most) + static_cast<uint64_t>(r.offset[j]) + 1) - 1);
+    used.push_back(exact ? bits
+                         : std::bit_ceil(static_cast<uint64_t>(most) +
+                                         static_cast<uint64_t>(r.offset[j]) + 1) -
+                               1);
   }
   size_t at = 0;
   for (size_t j = 0; j < r.bits.in_bits.size(); ++j)
@@ -273,7 +292,9 @@ Layout keep_digits(const Layout& l, std::vector<Digit> digits, std::vector<int64
 }
 
 Diagnostic not_divisible() {
-  return make_diag(diag::layout_not_divisible, "the layout does not divide: its digits are not the other's innermost (outermost) ones");
+  return make_diag(
+      diag::layout_not_divisible,
+      "the layout does not divide: its digits are not the other's innermost (outermost) ones");
 }
 
 Result<Layout> divide_by_label(const Layout& x, const Layout& y0, bool left) {
@@ -321,9 +342,12 @@ Result<Layout> divide(const Layout& x, const Layout& y) { return divide_either(x
 Result<Layout> left_divide(const Layout& x, const Layout& y) { return divide_either(x, y, true); }
 
 Result<Layout> concat(const Layout& a, const Layout& b) {
-  if (a.is_memory() != b.is_memory()) return argument("concat joins two register layouts or two memory layouts");
+  if (a.is_memory() != b.is_memory())
+    return argument("concat joins two register layouts or two memory layouts");
   size_t ra = rank_of_tensor(a), rb = rank_of_tensor(b);
-  if (ra + rb > kMaxLayoutRank) return make_diag(diag::layout_limit, fmt::format("a layout has at most {} dimensions", kMaxLayoutRank));
+  if (ra + rb > kMaxLayoutRank)
+    return make_diag(diag::layout_limit,
+                     fmt::format("a layout has at most {} dimensions", kMaxLayoutRank));
   Layout wide = a;
   for (size_t i = 0; i < rb; ++i) {
     TESS_TRY(wide, unsqueeze(wide, static_cast<int>(rank_of_tensor(wide))));
@@ -332,11 +356,13 @@ Result<Layout> concat(const Layout& a, const Layout& b) {
 }
 
 Result<Layout> shift(const Layout& l, const std::vector<int64_t>& by) {
-  if (by.size() != l.shape.size()) return argument("shift needs one number for each output component");
+  if (by.size() != l.shape.size())
+    return argument("shift needs one number for each output component");
   Layout r = l;
   r.spelling.clear();
   for (size_t j = 0; j < by.size(); ++j) {
-    if (by[j] <= -(int64_t{1} << kMaxLayoutBits) || by[j] >= int64_t{1} << kMaxLayoutBits) return make_diag(diag::layout_limit, "a shift reaches 2^62");
+    if (by[j] <= -(int64_t{1} << kMaxLayoutBits) || by[j] >= int64_t{1} << kMaxLayoutBits)
+      return make_diag(diag::layout_limit, "a shift reaches 2^62");
     if (!r.is_memory() && by[j] > 0) r.shape[j] += by[j];
   }
   if (r.bits.identity()) {
@@ -345,16 +371,20 @@ Result<Layout> shift(const Layout& l, const std::vector<int64_t>& by) {
   }
   auto m = linear_of(r);
   int64_t block = 1;  // adding a multiple of everything that P touches keeps it a bit map
-  for (int64_t s : r.shape) block = std::max(block, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(s))));
+  for (int64_t s : r.shape)
+    block = std::max(block, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(s))));
   for (int64_t v : by)
     if (v < 0 || v % block != 0 || !m)
-      return make_diag(diag::layout_not_expressible, "a swizzled layout shifts only by multiples of its extent rounded up to a power of two");
+      return make_diag(
+          diag::layout_not_expressible,
+          "a swizzled layout shifts only by multiples of its extent rounded up to a power of two");
   r.shape.clear();
   for (size_t j = 0; j < by.size(); ++j) r.shape.push_back(l.shape[j] + by[j]);
   LinearLayout wide;
   wide.in = m->in;
   for (int64_t s : r.shape) wide.widths.push_back(static_cast<uint8_t>(width_of(s)));
-  for (uint64_t c : m->columns) wide.columns.push_back(pack_bits(unpack_bits(c, m->widths), wide.widths));
+  for (uint64_t c : m->columns)
+    wide.columns.push_back(pack_bits(unpack_bits(c, m->widths), wide.widths));
   std::vector<int64_t> constant = unpack_bits(m->constant, m->widths);
   for (size_t j = 0; j < by.size(); ++j) constant[j] += by[j];
   wide.constant = pack_bits(constant, wide.widths);

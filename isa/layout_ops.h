@@ -5,9 +5,9 @@
 
 namespace tess {
 
-// x -> outer(inner(x)). The output of `inner` must lie in outer's dimensions, component by dimension;
-// if `inner` has one output and `outer` several dimensions, outer's coordinate is split first
-// dimension fastest. O(digits²) by rule; enumeration only if sums carry.
+// x -> outer(inner(x)). The output of `inner` must lie in outer's dimensions, component by
+// dimension; if `inner` has one output and `outer` several dimensions, outer's coordinate is split
+// first dimension fastest. O(digits²) by rule; enumeration only if sums carry.
 Result<Layout> compose(const Layout& outer, const Layout& inner);
 
 // A whole b inside each element of a: index = index_a * shape_b + index_b and the same for every
@@ -34,8 +34,9 @@ Result<Layout> left_inverse(const Layout& l);
 
 // Of the tensor: output components of a register layout, dimensions of a memory layout.
 Result<Layout> permute(const Layout& l, const std::vector<int>& order);
-Result<Layout> reshape(const Layout& l, const std::vector<int64_t>& shape);  // row-major, like arrays
-Result<Layout> squeeze(const Layout& l, int dim);                            // of size 1
+Result<Layout> reshape(const Layout& l,
+                       const std::vector<int64_t>& shape);  // row-major, like arrays
+Result<Layout> squeeze(const Layout& l, int dim);           // of size 1
 Result<Layout> unsqueeze(const Layout& l, int dim);
 // The layout of a reduction's result: registers along `dim` go, threads along it hold copies.
 Result<Layout> reduce(const Layout& reg, int dim, bool keep);
