@@ -1,0 +1,100 @@
+// What was asked for: one plain struct per command, filled from the command line. Only options.cpp
+// knows the library that parses it.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace tess::cli {
+
+struct Common {
+  bool json = false;           // diagnostics as JSON lines
+  std::string color = "auto";  // auto, always, never
+};
+
+// How a program is loaded.
+struct Program {
+  std::string file;                        // - is standard input
+  std::vector<std::string> bindings;       // NAME=VALUE
+  std::vector<std::string> search_paths;   // of `use`
+};
+
+struct AsOptions {
+  Program program;
+  std::string output;              // empty: the input's name with .vmbc, or standard output
+  std::vector<std::string> specs;  // "NAME=VALUE,NAME=VALUE": one specialisation each
+  bool strip = false, no_source = false;
+};
+struct DisOptions {
+  Program program;
+  std::string output;
+};
+struct CheckOptions {
+  std::vector<std::string> files;
+  Program program;  // bindings and search paths for each
+  bool verbose = false;
+};
+struct RunOptions {
+  Program program;
+  std::string kernel, engine = "interp", compare;
+  std::vector<std::string> sets, ins, outs;
+  uint64_t seed = 0, steps = 0, memory = 0;
+  double seconds = 0;
+  uint32_t threads = 0;
+  bool time = false, naive = false, report_out_of_bounds = false;
+};
+struct TraceOptions {
+  RunOptions run;
+  std::string block = "0,0,0", slice;
+  std::vector<std::string> values;
+};
+struct FmtOptions {
+  std::vector<std::string> files;
+  std::string output;
+  bool check = false, in_place = false;
+};
+struct ExplainOptions {
+  std::string topic, output;
+  bool all = false;
+};
+struct DataOptions {
+  std::vector<std::string> files;
+};
+struct LayoutOptions {
+  std::vector<std::string> arguments;  // as the layout calculator reads them
+};
+struct TestOptions {
+  std::vector<std::string> files, engines, search_paths;
+  bool bless = false, verbose = false;
+};
+struct DoctorOptions {};
+struct SimOptions {
+  std::vector<std::string> arguments;
+};
+// A command that the manual names and this version does not have.
+struct NotBuilt {
+  std::string name;
+};
+
+using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions, FmtOptions, ExplainOptions,
+                             DataOptions, LayoutOptions, TestOptions, DoctorOptions, SimOptions, NotBuilt>;
+struct Invocation {
+  Common common;
+  Command command;
+};
+
+// Help and version count as parsed with exit code 0: `text` goes to standard output. For a usage
+// error `text` is the message.
+struct ParsedCommandLine {
+  std::optional<Invocation> invocation;
+  int exit_code = 0;
+  std::string text;
+};
+ParsedCommandLine parse_command_line(int argc, const char* const* argv);
+
+// The commands of the manual that are not built yet.
+const std::vector<std::string>& commands_not_built();
+
+}  // namespace tess::cli
