@@ -3,11 +3,12 @@
 // Accuracy, assuming a C library within 8 ulp in double and in long double (glibc is within 2):
 //   f32, f16, bf16   correctly rounded, ties to even. The function is evaluated in double; when the
 //                    rounding of y(1-e) and y(1+e), e = 2^-49, differ, again in long double with
-//                    e = 2^-60. What that leaves open are exact ties, decided in integers (pow) or
-//                    by the evaluation itself being exact (exp2), and sigmoid next to 1/2, decided
-//                    by the sign of its series. is_decided tells; a long test walks all 2^32 inputs
-//                    of every unary function. pow has 2^64 inputs: one that is no tie yet lies
-//                    within 2^-60 of one (none is known) may give the neighbour.
+//                    e = 2^-60. Over all 2^32 f32 inputs that leaves open only exp2(-150), an exact
+//                    tie, and sigmoid next to 1/2, decided by the sign of its series; the others that
+//                    need long double (1,500; nearest to a tie is a logarithm, by 2^-57.8) have been
+//                    compared with 200-bit arithmetic. is_decided tells; a long test repeats the scan.
+//                    pow has 2^64 inputs: exact ties are decided in integers; an input within 2^-60 of
+//                    a tie but not on it (none is known) may give the neighbour.
 //   f64              evaluated in long double, then rounded: within 0.5 + 2^-8 ulp on x86-64. rcp
 //   is
 //                    correctly rounded.

@@ -187,10 +187,8 @@ void f32_to_float(DType to, const float* src, void* dst, size_t n, CastMode mode
 float rounded_to_odd(double x) {
   float near = static_cast<float>(x);
   double back = near;
-  if (back == x || x != x) return near;
-  uint32_t bits = std::bit_cast<uint32_t>(near);
-  bits -= std::fabs(back) > std::fabs(x);
-  return std::bit_cast<float>(std::isinf(x) ? std::bit_cast<uint32_t>(near) : bits | 1);
+  uint32_t inexact = back != x, outward = std::fabs(back) > std::fabs(x);
+  return std::bit_cast<float>((std::bit_cast<uint32_t>(near) - outward) | inexact);
 }
 
 void f64_to_float(DType to, const double* src, void* dst, size_t n, CastMode mode) {
@@ -225,16 +223,22 @@ template <class Wide>
 void float_to_int(DType to, const Wide* src, void* dst, size_t n) {
   with_integer(to, [&]<class T>(T) {
     Limits<T> limits(to);
-    // The first value beyond: high itself need not be a Wide.
-    Wide beyond = std::ldexp(Wide{1}, to.bits - to.is_signed()),
-         low = static_cast<Wide>(limits.low);
     auto out = static_cast<T*>(dst);
+    if (to.bits < std::numeric_limits<Wide>::digits) {  // the limits are Wide values
+      using Int = std::conditional_t<sizeof(T) < 4, int32_t, int64_t>;
+      Wide low = static_cast<Wide>(limits.low), high = static_cast<Wide>(limits.high);
+      for (size_t i = 0; i < n; ++i) {
+        Wide x = src[i] != src[i] ? Wide{0} : src[i];
+        x = x < low ? low : x;
+        out[i] = static_cast<T>(static_cast<Int>(x > high ? high : x));
+      }
+      return;
+    }
+    Wide low = static_cast<Wide>(limits.low),
+         beyond = std::ldexp(Wide{1}, to.bits - to.is_signed());
     for (size_t i = 0; i < n; ++i) {
-      Wide x = src[i];
-      out[i] = x >= beyond ? limits.high
-               : x <= low  ? limits.low
-               : x != x    ? T{0}
-                           : static_cast<T>(x);
+      Wide x = src[i] != src[i] ? Wide{0} : src[i];
+      out[i] = x >= beyond ? limits.high : x <= low ? limits.low : static_cast<T>(x);
     }
   });
 }
