@@ -22,6 +22,10 @@ bool is_clause_of(const OpInfo& info, std::string_view word) {
   return false;
 }
 
+bool has_clauses(const OpInfo& info) {
+  return std::ranges::any_of(info.sig.ins(), [](const SigItem& i) { return !i.clause.empty(); });
+}
+
 std::string nearest_clause(const OpInfo* info, std::string_view word) {
   std::vector<std::string_view> known;
   if (info) {
@@ -170,6 +174,8 @@ void Parser::operands(Inst& inst) {
   if (line_ends() || !begins_operand()) return;
   bool takes_none = inst.info && inst.info->sig.n_operands == 0;
   if (takes_none && begins_statement()) return;
+  bool dotted = is(TokenKind::word) && ast_.text(at_).find('.') != std::string_view::npos;
+  if (!inst.info && dotted && !find_op(ast_.text(at_))) return;  // the next statement's name
   Builder<Expr> list(*this);
   do {
     TokenId first = at_;
@@ -233,14 +239,13 @@ bool Parser::tail_word(Inst& inst, Builder<Clause>& clauses, std::vector<uint32_
   }
   bool clause = inst.info && is_clause_of(*inst.info, word);
   if (!clause) {
-    bool statement =
-        find_op(word) || std::ranges::find(kStatementWords, word) != std::end(kStatementWords);
-    if (statement || word == "else") return false;
-    bool unknown_op = inst.kind == InstKind::op && !inst.info;
-    if (!unknown_op || word.find('.') != std::string_view::npos) {
+    bool statement = find_op(word) || word.find('.') != std::string_view::npos || word == "else" ||
+                     std::ranges::find(kStatementWords, word) != std::end(kStatementWords);
+    if (statement) return false;
+    if (inst.kind != InstKind::op || inst.info) {
       if (inst.kind != InstKind::op || block_header_) return false;
       std::string near = nearest_clause(inst.info, word);
-      if (near.empty() && begins_statement()) return false;
+      if (near.empty() && (begins_statement() || !has_clauses(*inst.info))) return false;
       error(diag::unknown_clause,
             fmt::format("`{}` does not belong to `{}`", word, ast_.text(inst.name)), ast_.span(at_),
             near.empty() ? "" : fmt::format("did you mean `{}`?", near));
@@ -276,13 +281,14 @@ bool Parser::begins_statement() const {
   std::string_view word = ast_.text(at_);
   if (find_op(word) || std::ranges::find(kStatementWords, word) != std::end(kStatementWords))
     return true;
+  if (word.find('.') != std::string_view::npos) return peek().kind != K::l_bracket;
   switch (peek().kind) {
     case K::value:
     case K::word:
     case K::number:
       return !peek().newline_before;
     default:
-      return word.find('.') != std::string_view::npos && peek().kind != K::l_bracket;
+      return false;
   }
 }
 
@@ -307,7 +313,7 @@ bool Parser::end_statement() {
     expected("the end of the statement",
              "only %names can be assigned, at the begin of a statement");
   } else {
-    expected("the end of the statement");
+    expected(begins_operand() ? "`,` or the end of the statement" : "the end of the statement");
   }
   return false;
 }
@@ -369,6 +375,8 @@ BlockId Parser::block(Annotation& loc) {
   if (!leave_blocks_) {
     if (accept(K::r_brace)) {
       if (is(K::at) && !cur().newline_before) b.close = annotation();
+    } else if (skipped_brace_) {
+      leave_blocks_ = true;
     } else if (!stop_parsing()) {
       Diagnostic& d = error(diag::unclosed_bracket,
                             fmt::format("expected `}}`, found {}", describe(cur(), ast_.source)),
@@ -421,16 +429,7 @@ StmtId Parser::statement() {
     } else if (is_word("else")) {
       error(diag::misplaced_keyword, "`else` without an `if` before it", ast_.span(at_),
             "it follows the `}` that closes the block of the `if`");
-      // Its block is read all the same.
-      failed_ = false;
-      advance();
-      if (is(K::l_brace)) {
-        Annotation loc;
-        this->block(loc);
-      }
-      failed_ = false;
-      s.tokens = range_from(start);
-      return push(ast_.stmts, s);
+      return {};
     } else {
       assignment(s);
     }
@@ -479,12 +478,12 @@ void Parser::assignment(Stmt& s) {
     }
     advance();
   } else if (!is(K::word)) {
-    expected("a statement", is(K::l_brace) ? "a block belongs to if, for, while or parallel" : "",
-             diag::expected_statement);
-    if (is(K::l_brace) && match_[at_] == kNoToken) {
-      while (is(K::l_brace)) advance();
-      leave_blocks_ = true;
-      at_ = static_cast<TokenId>(ast_.tokens.size() - 1);
+    error(diag::expected_statement,
+          fmt::format("expected a statement, found {}", describe(cur(), ast_.source)),
+          ast_.span(at_), is(K::l_brace) ? "a block belongs to if, for, while or parallel" : "");
+    while (is(K::l_brace) && match_[at_] == kNoToken) {  // any number of them is one mistake
+      skipped_brace_ = true;
+      advance();
     }
     return;
   } else {

@@ -161,7 +161,11 @@ void Parser::recover_statement(TokenId start, bool stop_at_block) {
     return k == K::l_paren || k == K::l_bracket || k == K::l_brace;
   };
   for (TokenId t = start; t < at_; ++t) {
-    if (!opens(t) || match_[t] == kNoToken) continue;
+    if (!opens(t)) continue;
+    if (match_[t] == kNoToken) {
+      skipped_brace_ |= ast_.tokens[t].kind == K::l_brace;
+      continue;
+    }
     if (match_[t] >= at_) at_ = match_[t] + 1;
     t = match_[t];
   }
@@ -171,7 +175,12 @@ void Parser::recover_statement(TokenId start, bool stop_at_block) {
     if (t.kind == K::end || t.kind == K::r_brace || t.kind == K::semicolon) return;
     if (t.newline_before && !first) return;
     if (stop_at_block && t.kind == K::l_brace) return;
-    at_ = opens(at_) && match_[at_] != kNoToken ? match_[at_] + 1 : at_ + 1;
+    if (opens(at_) && match_[at_] != kNoToken) {
+      at_ = match_[at_] + 1;
+    } else {
+      skipped_brace_ |= t.kind == K::l_brace;
+      ++at_;
+    }
   }
 }
 
@@ -191,18 +200,21 @@ void Parser::skip_to_item() {
 void Parser::file() {
   using K = TokenKind;
   while (!is(K::end) && !stop_parsing()) {
-    leave_blocks_ = failed_ = false;
+    leave_blocks_ = failed_ = skipped_brace_ = false;
     depth_ = brackets_ = blocks_ = 0;
     if (accept(K::semicolon)) continue;
     if (!begins_item()) {
       if (is(K::r_brace)) {
         error(diag::unopened_bracket, "this `}` closes nothing");
       } else {
-        Diagnostic& d = error(diag::expected_item, fmt::format("expected a definition, found {}",
-                                                               describe(cur(), ast_.source)));
-        std::string near = is(K::word) ? nearest_name(ast_.text(at_), kItemWords) : "";
-        d.hint = near.empty() ? "a file holds const, type, layout, use, require, func and kernel"
-                              : fmt::format("did you mean `{}`?", near);
+        std::string_view word = is(K::word) ? ast_.text(at_) : "";
+        bool statement = find_op(word) || word == "if" || word == "else" || word == "while";
+        std::string near = word.empty() || statement ? "" : nearest_name(word, kItemWords);
+        error(diag::expected_item,
+              fmt::format("expected a definition, found {}", describe(cur(), ast_.source)),
+              ast_.span(at_),
+              near.empty() ? "a file holds const, type, layout, use, require, func and kernel"
+                           : fmt::format("did you mean `{}`?", near));
       }
       skip_to_item();
       continue;

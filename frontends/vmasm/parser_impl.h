@@ -176,8 +176,9 @@ class Parser {
   int inst_height_ = 0;
   bool block_header_ = false;  // outside brackets, `{` opens a block
   bool failed_ = false;
-  bool leave_blocks_ = false;  // an unclosed block was reported: its outer blocks end silently
-  Diagnostic dropped_;         // receives notes to an error that was not reported
+  bool leave_blocks_ = false;   // an unclosed block was reported: its outer blocks end silently
+  bool skipped_brace_ = false;  // recovery passed over an unclosed `{`: a missing `}` is no news
+  Diagnostic dropped_;          // receives notes to an error that was not reported
 };
 
 }  // namespace tess::vmasm
