@@ -32,20 +32,26 @@ std::optional<Constant> literal_constant(const Literal& literal, DType t) {
   }
   double v = literal.real;
   if (literal.kind == Literal::Kind::integer) {
-    return Constant{t, encode_parts(t, literal.negative, literal.magnitude, 0, false, Round::rne, Overflow::saturate)};
+    return Constant{t, encode_parts(t, literal.negative, literal.magnitude, 0, false, Round::rne,
+                                    Overflow::saturate)};
   }
   return Constant{t, encode_float(t, v)};
 }
 
 uint32_t Builder::param(std::string name, DType type, Param param) {
-  Type value{param.dir == Direction::scalar || param.dir == Direction::let ? Space::reg : Space::global, false, type, {}};
+  Type value{
+      param.dir == Direction::scalar || param.dir == Direction::let ? Space::reg : Space::global,
+      false,
+      type,
+      {}};
   for (const HostExpr& e : param.shape) value.shape.push(e.is_constant() ? e.constant() : kDynamic);
   k_.params.push_back(std::move(param));
   k_.values.push_back({std::move(name), value});
   return static_cast<uint32_t>(k_.values.size() - 1);
 }
 
-uint32_t Builder::tensor_param(std::string name, Direction dir, DType type, std::vector<HostExpr> shape) {
+uint32_t Builder::tensor_param(std::string name, Direction dir, DType type,
+                               std::vector<HostExpr> shape) {
   Param p;
   p.dir = dir;
   p.shape = std::move(shape);
@@ -70,7 +76,8 @@ Ref Builder::access(uint32_t base, std::vector<Index> indices, Ref item) {
   const Type& type = k_.values[base].type;
   if (!indices.empty())
     while (indices.size() < type.shape.rank) indices.push_back(all());
-  Access a{base, item, static_cast<uint32_t>(k_.indices.size()), static_cast<uint32_t>(indices.size())};
+  Access a{base, item, static_cast<uint32_t>(k_.indices.size()),
+           static_cast<uint32_t>(indices.size())};
   k_.indices.insert(k_.indices.end(), indices.begin(), indices.end());
   k_.accesses.push_back(a);
   return Ref::access(static_cast<uint32_t>(k_.accesses.size() - 1));
@@ -78,15 +85,20 @@ Ref Builder::access(uint32_t base, std::vector<Index> indices, Ref item) {
 
 AccessType Builder::type_of(Ref r, bool allow_dynamic) const {
   switch (r.kind()) {
-    case RefKind::value: return {k_.values[r.index()].type, {}};
-    case RefKind::constant: return {scalar_type(k_.constants[r.index()].type), {}};
-    case RefKind::access: return access_type(k_, k_.accesses[r.index()], allow_dynamic);
-    case RefKind::none: break;
+    case RefKind::value:
+      return {k_.values[r.index()].type, {}};
+    case RefKind::constant:
+      return {scalar_type(k_.constants[r.index()].type), {}};
+    case RefKind::access:
+      return access_type(k_, k_.accesses[r.index()], allow_dynamic);
+    case RefKind::none:
+      break;
   }
   return {};
 }
 
-std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& op, std::vector<Ref>& refs) {
+std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& op,
+                                                   std::vector<Ref>& refs) {
   // What each letter stands for, from typed operands, then from the written result.
   DType bound[26] = {}, index_type = dt::i32_;
   auto item_of = [&](size_t a) -> const SigItem* {
@@ -115,10 +127,14 @@ std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& 
     bool typed = false;
     for (size_t o = 0; o < e.args.size(); ++o) {
       const SigItem* other = item_of(o);
-      typed |= other && other->letter == item->letter && std::holds_alternative<Ref>(e.args[o].what);
+      typed |=
+          other && other->letter == item->letter && std::holds_alternative<Ref>(e.args[o].what);
     }
     typed |= e.written && op.sig.n_results && op.sig.results[0].letter == item->letter;
-    if (guessed && !typed) b = l->kind == Literal::Kind::real ? dt::f32_ : l->kind == Literal::Kind::boolean ? dt::bool_ : dt::i32_;
+    if (guessed && !typed)
+      b = l->kind == Literal::Kind::real      ? dt::f32_
+          : l->kind == Literal::Kind::boolean ? dt::bool_
+                                              : dt::i32_;
   }
   for (size_t a = 0; a < e.args.size(); ++a) {
     if (const Ref* r = std::get_if<Ref>(&e.args[a].what)) {
@@ -127,12 +143,20 @@ std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& 
     }
     const SigItem* item = item_of(a);
     const Literal& l = std::get<Literal>(e.args[a].what);
-    DType t = !item ? dt::i32_ : item->index ? index_type : item->letter ? bound[item->letter - 'A'] : item->fixed;
+    DType t = !item          ? dt::i32_
+              : item->index  ? index_type
+              : item->letter ? bound[item->letter - 'A']
+                             : item->fixed;
     std::optional<Constant> c = literal_constant(l, t);
     if (!c) {
       std::string text = l.kind == Literal::Kind::boolean ? (l.magnitude ? "true" : "false")
-                         : l.kind == Literal::Kind::real ? fmt::format("{}", l.real) : fmt::format("{}{}", l.negative ? "-" : "", l.magnitude);
-      return TypeError{diag::literal_range, fmt::format("the literal {} is no value of {}", text, dtype_name(t)), {}, static_cast<int>(a)};
+                         : l.kind == Literal::Kind::real
+                             ? fmt::format("{}", l.real)
+                             : fmt::format("{}{}", l.negative ? "-" : "", l.magnitude);
+      return TypeError{diag::literal_range,
+                       fmt::format("the literal {} is no value of {}", text, dtype_name(t)),
+                       {},
+                       static_cast<int>(a)};
     }
     refs.push_back(constant(*c));
   }
@@ -145,37 +169,65 @@ std::optional<TypeError> check_attrs(const OpInfo& op, std::span<const Attr> att
   size_t n_groups = 0;
   for (const Attr& a : attrs) {
     const AttrInfo* info = find_attr(a.tag);
-    if (!info || !op.allows(a.tag)) return TypeError{diag::attr_unknown, fmt::format("`{}` has no attribute `{}`", op.name, info ? info->name : "?"), {}, -1};
-    if (seen >> static_cast<int>(a.tag) & 1) return TypeError{diag::attr_conflict, fmt::format("attribute `{}` is written twice", info->name), {}, -1};
+    if (!info || !op.allows(a.tag))
+      return TypeError{diag::attr_unknown,
+                       fmt::format("`{}` has no attribute `{}`", op.name, info ? info->name : "?"),
+                       {},
+                       -1};
+    if (seen >> static_cast<int>(a.tag) & 1)
+      return TypeError{
+          diag::attr_conflict, fmt::format("attribute `{}` is written twice", info->name), {}, -1};
     seen |= uint64_t{1} << static_cast<int>(a.tag);
     if (info->group != AttrGroup::none) {
       if (std::find(groups, groups + n_groups, info->group) != groups + n_groups)
-        return TypeError{diag::attr_conflict, fmt::format("attribute `{}` excludes another of its group", info->name), {}, -1};
+        return TypeError{diag::attr_conflict,
+                         fmt::format("attribute `{}` excludes another of its group", info->name),
+                         {},
+                         -1};
       groups[n_groups++] = info->group;
     }
-    bool positive = a.tag == AttrTag::unroll || a.tag == AttrTag::pipeline || a.tag == AttrTag::promote || a.tag == AttrTag::count;
-    if (positive && a.value < 1) return TypeError{diag::attr_value, fmt::format("attribute `{}` must be positive, got {}", info->name, a.value), {}, -1};
-    if (info->kind == AttrKind::flag && a.value != 1) return TypeError{diag::attr_value, fmt::format("attribute `{}` takes no value", info->name), {}, -1};
+    bool positive = a.tag == AttrTag::unroll || a.tag == AttrTag::pipeline ||
+                    a.tag == AttrTag::promote || a.tag == AttrTag::count;
+    if (positive && a.value < 1)
+      return TypeError{diag::attr_value,
+                       fmt::format("attribute `{}` must be positive, got {}", info->name, a.value),
+                       {},
+                       -1};
+    if (info->kind == AttrKind::flag && a.value != 1)
+      return TypeError{
+          diag::attr_value, fmt::format("attribute `{}` takes no value", info->name), {}, -1};
   }
   for (const AttrInfo& info : all_attrs())
-    if (op.requires_attr(info.tag) && !(seen >> static_cast<int>(info.tag) & 1)) return TypeError{diag::attr_missing, fmt::format("`{}` needs the attribute `{}`", op.name, info.name), std::string(info.doc), -1};
+    if (op.requires_attr(info.tag) && !(seen >> static_cast<int>(info.tag) & 1))
+      return TypeError{diag::attr_missing,
+                       fmt::format("`{}` needs the attribute `{}`", op.name, info.name),
+                       std::string(info.doc), -1};
   for (const SigItem& item : op.sig.ins())
-    if (item.clause == "cmp" && std::find(groups, groups + n_groups, AttrGroup::cmp) == groups + n_groups)
-      return TypeError{diag::attr_missing, fmt::format("`{}` needs a comparison: eq ne lt le gt ge", op.name), {}, -1};
+    if (item.clause == "cmp" &&
+        std::find(groups, groups + n_groups, AttrGroup::cmp) == groups + n_groups)
+      return TypeError{diag::attr_missing,
+                       fmt::format("`{}` needs a comparison: eq ne lt le gt ge", op.name),
+                       {},
+                       -1};
   return {};
 }
 
 Builder::Emitted Builder::emit(const Emit& e) {
   Emitted out;
   const OpInfo& op = op_info(e.op);
-  auto stop = [&](TypeError error) { out.error = std::move(error); return out; };
+  auto stop = [&](TypeError error) {
+    out.error = std::move(error);
+    return out;
+  };
 
   std::vector<Ref> refs;
   if (auto error = resolve_literals(e, op, refs)) return stop(*error);
   // Absent optional operands are explicit, so that positions are fixed.
   size_t variadic = 0, fixed = 0;
   for (const SigItem& i : op.sig.ins()) (i.variadic ? variadic : fixed) += 1;
-  if (!variadic) while (refs.size() < fixed && op.sig.operands[refs.size()].optional) refs.push_back(Ref::none());
+  if (!variadic)
+    while (refs.size() < fixed && op.sig.operands[refs.size()].optional)
+      refs.push_back(Ref::none());
 
   std::vector<ArgType> args;
   bool dynamic = op.rule == Rule::slice_;
@@ -201,24 +253,37 @@ Builder::Emitted Builder::emit(const Emit& e) {
   size_t wanted = e.results.size();
   if (e.results.empty())
     for (const SigItem& i : op.sig.outs()) wanted += !i.optional;
-  // The name's type stands for a type that is not written: `%p = undef` needs one, `%it = 0` takes it.
-  Typing typing = infer({&k_, &op, args, attrs, e.written, e.written_shape, static_cast<int>(wanted)});
+  // The name's type stands for a type that is not written: `%p = undef` needs one, `%it = 0` takes
+  // it.
+  Typing typing =
+      infer({&k_, &op, args, attrs, e.written, e.written_shape, static_cast<int>(wanted)});
   if (typing.error) return stop(*typing.error);
 
   for (size_t r = 0; r < e.results.size(); ++r) {
     if (!e.results[r].value) continue;
     const Value& v = k_.values[*e.results[r].value];
     if (v.type != typing.results[r])
-      return stop(TypeError{diag::result_type, fmt::format("`%{}` is {}, but `{}` gives {}", v.name, type_text(v.type), op.name, type_text(typing.results[r])), "a name keeps one type: use another name, or `cast`", -2});
+      return stop(TypeError{diag::result_type,
+                            fmt::format("`%{}` is {}, but `{}` gives {}", v.name, type_text(v.type),
+                                        op.name, type_text(typing.results[r])),
+                            "a name keeps one type: use another name, or `cast`", -2});
   }
   for (const EmitAttr& a : e.attrs) {
     if (!a.constant) continue;
     DType t = typing.results.empty() ? dt::i32_ : typing.results[0].dtype;
     std::optional<Constant> c = literal_constant(*a.constant, t);
-    if (!c && a.constant->kind == Literal::Kind::integer && t.is_bool() && a.constant->magnitude < 2) c = Constant{t, a.constant->magnitude};
-    if (!c) return stop(TypeError{diag::literal_range, fmt::format("`{}` is no value of {}", find_attr(a.tag)->name, dtype_name(t)), {}, -1});
+    if (!c && a.constant->kind == Literal::Kind::integer && t.is_bool() &&
+        a.constant->magnitude < 2)
+      c = Constant{t, a.constant->magnitude};
+    if (!c)
+      return stop(
+          TypeError{diag::literal_range,
+                    fmt::format("`{}` is no value of {}", find_attr(a.tag)->name, dtype_name(t)),
+                    {},
+                    -1});
     Ref ref = constant(*c);
-    for (Attr& attr : attrs) if (attr.tag == a.tag) attr.value = ref.index();
+    for (Attr& attr : attrs)
+      if (attr.tag == a.tag) attr.value = ref.index();
   }
 
   Inst inst;
@@ -231,7 +296,8 @@ Builder::Emitted Builder::emit(const Emit& e) {
   inst.first_attr = static_cast<uint32_t>(k_.attrs.size());
   for (size_t r = 0; r < typing.results.size(); ++r) {
     bool existing = r < e.results.size() && e.results[r].value;
-    uint32_t v = existing ? *e.results[r].value : local(r < e.results.size() ? e.results[r].name : "", typing.results[r]);
+    uint32_t v = existing ? *e.results[r].value
+                          : local(r < e.results.size() ? e.results[r].name : "", typing.results[r]);
     out.results.push_back(v);
     k_.refs.push_back(Ref::value(v));
   }

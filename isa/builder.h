@@ -1,5 +1,5 @@
-// Builder: makes a kernel instruction by instruction, with the type rules asked at each step. The text
-// front end lowers through it; C++ hosts may use it directly:
+// Builder: makes a kernel instruction by instruction, with the type rules asked at each step. The
+// text front end lowers through it; C++ hosts may use it directly:
 //
 //   Kernel k;  Builder b(k);
 //   uint32_t n = b.scalar_param("n", dt::i32_);
@@ -21,14 +21,18 @@
 
 namespace tess {
 
-// An untyped literal; it takes the type of the other operand, of the written result, else i32 or f32.
+// An untyped literal; it takes the type of the other operand, of the written result, else i32 or
+// f32.
 struct Literal {
   enum class Kind : uint8_t { integer, real, boolean } kind = Kind::integer;
   bool negative = false;
   uint64_t magnitude = 0;  // integer (and boolean: 0 or 1)
   double real = 0;
 
-  static Literal of(int64_t v) { return {Kind::integer, v < 0, v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v), 0}; }
+  static Literal of(int64_t v) {
+    return {Kind::integer, v < 0, v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v),
+            0};
+  }
   static Literal of_real(double v) { return {Kind::real, false, 0, v}; }
   static Literal of_bool(bool v) { return {Kind::boolean, false, v, 0}; }
 };
@@ -50,15 +54,15 @@ struct EmitArg {
 };
 struct EmitAttr {
   AttrTag tag{};
-  int64_t value = 1;               // integer, perm, layout
-  std::optional<Literal> constant; // attributes of kind constant
+  int64_t value = 1;                // integer, perm, layout
+  std::optional<Literal> constant;  // attributes of kind constant
 };
 struct Emit {
   Op op{};
   std::vector<EmitArg> args;
   std::vector<EmitAttr> attrs;
   std::optional<Type> written;
-  bool written_shape = true;       // false: `: f16` after an operand with a shape
+  bool written_shape = true;             // false: `: f16` after an operand with a shape
   std::vector<ResultName> results = {};  // empty: temporaries for each non-optional result
   Loc loc;
 };
@@ -79,13 +83,16 @@ class Builder {
   Ref constant(Constant c);
   Ref i32(int64_t v) { return constant({dt::i32_, static_cast<uint32_t>(v)}); }
   Index point(Ref start) const { return {IndexKind::point, start, Ref::none(), 0}; }
-  Index range(Ref start, int64_t extent) const { return {IndexKind::range, start, Ref::none(), extent}; }
+  Index range(Ref start, int64_t extent) const {
+    return {IndexKind::range, start, Ref::none(), extent};
+  }
   Index span(Ref start, Ref stop) const { return {IndexKind::span, start, stop, 0}; }
   Index all() const { return {IndexKind::all, Ref::none(), Ref::none(), 0}; }
   // Missing trailing positions become `:`.
   Ref access(uint32_t base, std::vector<Index> indices, Ref item = Ref::none());
 
-  // Appends the instruction. On success its results (absent optional ones left out); else the error.
+  // Appends the instruction. On success its results (absent optional ones left out); else the
+  // error.
   struct Emitted {
     std::vector<uint32_t> results;
     std::optional<TypeError> error;
@@ -99,7 +106,8 @@ class Builder {
   Kernel& kernel() { return k_; }
 
  private:
-  std::optional<TypeError> resolve_literals(const Emit& e, const OpInfo& op, std::vector<Ref>& refs);
+  std::optional<TypeError> resolve_literals(const Emit& e, const OpInfo& op,
+                                            std::vector<Ref>& refs);
   Kernel& k_;
   std::unordered_map<uint64_t, std::vector<uint32_t>> constants_by_code_;
 };

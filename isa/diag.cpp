@@ -11,14 +11,14 @@ namespace {
 constexpr DiagInfo kDiags[] = {
 #define DIAG(name, number, severity, summary, explanation) \
   {Diag{number}, Severity::severity, #name, summary, explanation},
-#include "isa/diag/text.def"
-#include "isa/diag/verify.def"
 #include "isa/diag/bytecode.def"
-#include "isa/diag/layout.def"
 #include "isa/diag/data.def"
+#include "isa/diag/layout.def"
 #include "isa/diag/run.def"
-#include "isa/diag/tool.def"
 #include "isa/diag/sim.def"
+#include "isa/diag/text.def"
+#include "isa/diag/tool.def"
+#include "isa/diag/verify.def"
 #undef DIAG
 };
 
@@ -101,7 +101,8 @@ std::string printable(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     char32_t c = next_code_point(text, i);
     if (c == '\t') out += ' ';
-    else if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0)) out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
+    else if (c < 0x20 || c == 0x7f || (c >= 0x80 && c < 0xa0))
+      out += fmt::format("\\x{:02x}", static_cast<uint32_t>(c));
     else append_utf8(out, c);
   }
   return out;
@@ -140,14 +141,16 @@ void append_excerpt(std::string& out, Span span, const Sources& sources, bool co
     char32_t c = next_code_point(line, i);
     if (col < first) continue;
     std::string text = printable(line.substr(begin, i - begin));
-    int columns = text.size() > 1 && text[0] == '\\' && c != '\\' ? static_cast<int>(text.size()) : display_width(c);
+    int columns = text.size() > 1 && text[0] == '\\' && c != '\\' ? static_cast<int>(text.size())
+                                                                  : display_width(c);
     shown += text;
     marks.append(columns, col < span.col ? ' ' : col == span.col ? '^' : col < last ? '~' : ' ');
     width += columns;
   }
   if (span.col >= col) marks += '^';
   while (!marks.empty() && marks.back() == ' ') marks.pop_back();
-  out += fmt::format("{:5} | {}\n      | {}{}{}\n", span.line, shown, color ? "\x1b[32;1m" : "", marks, color ? "\x1b[0m" : "");
+  out += fmt::format("{:5} | {}\n      | {}{}{}\n", span.line, shown, color ? "\x1b[32;1m" : "",
+                     marks, color ? "\x1b[0m" : "");
 }
 
 }  // namespace
@@ -173,14 +176,16 @@ const DiagInfo* find_diag(std::string_view id) {
 
 std::string diag_id(Diag code) {
   const DiagInfo* info = find_diag(code);
-  return fmt::format("{}{:04}", info ? severity_letter(info->severity) : 'E', static_cast<int>(code));
+  return fmt::format("{}{:04}", info ? severity_letter(info->severity) : 'E',
+                     static_cast<int>(code));
 }
 
 std::string nearest_name(std::string_view word, std::span<const std::string_view> candidates) {
   std::string_view best;
   size_t best_distance = word.size() < 3 ? 2 : std::max<size_t>(2, word.size() / 3) + 1;
   for (std::string_view candidate : candidates) {
-    size_t difference = candidate.size() > word.size() ? candidate.size() - word.size() : word.size() - candidate.size();
+    size_t difference = candidate.size() > word.size() ? candidate.size() - word.size()
+                                                       : word.size() - candidate.size();
     if (difference >= best_distance || word.size() > 64 || candidate.size() > 64) continue;
     size_t distance = edit_distance(word, candidate);
     if (distance < best_distance) best = candidate, best_distance = distance;
@@ -193,8 +198,9 @@ std::string render_diag(const Diagnostic& d, const Sources& sources, bool color)
   Severity severity = info ? info->severity : Severity::error;
   std::string_view on = !color ? "" : severity == Severity::warning ? "\x1b[33;1m" : "\x1b[31;1m";
   std::string_view off = color ? "\x1b[0m" : "";
-  std::string out = fmt::format("{}{}{}[{}]{}: {}\n", place(d.span, sources), on, severity_word(severity),
-                                diag_id(d.code), off, printable(d.message));
+  std::string out =
+      fmt::format("{}{}{}[{}]{}: {}\n", place(d.span, sources), on, severity_word(severity),
+                  diag_id(d.code), off, printable(d.message));
   append_excerpt(out, d.span, sources, color);
   for (const Note& note : d.notes) {
     out += fmt::format("  {}note: {}\n", place(note.span, sources), printable(note.message));
@@ -223,9 +229,10 @@ std::string json_quote(std::string_view text) {
 
 namespace {
 std::string json_span(Span span, const Sources& sources) {
-  return fmt::format(R"("file":{},"line":{},"col":{},"len":{})",
-                     json_quote(span.line && span.file < sources.size() ? sources[span.file].name : ""),
-                     span.line, span.col, span.len);
+  return fmt::format(
+      R"("file":{},"line":{},"col":{},"len":{})",
+      json_quote(span.line && span.file < sources.size() ? sources[span.file].name : ""), span.line,
+      span.col, span.len);
 }
 }  // namespace
 
@@ -236,8 +243,8 @@ std::string render_diag_json(const Diagnostic& d, const Sources& sources) {
                                 json_span(d.span, sources), json_quote(d.message));
   out += ",\"notes\":[";
   for (size_t i = 0; i < d.notes.size(); ++i) {
-    out += fmt::format(R"({}{{{},"message":{}}})", i ? "," : "", json_span(d.notes[i].span, sources),
-                       json_quote(d.notes[i].message));
+    out += fmt::format(R"({}{{{},"message":{}}})", i ? "," : "",
+                       json_span(d.notes[i].span, sources), json_quote(d.notes[i].message));
   }
   out += "]";
   if (!d.hint.empty()) out += ",\"hint\":" + json_quote(d.hint);

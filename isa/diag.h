@@ -59,7 +59,8 @@ inline Diagnostic make_diag(Diag code, std::string message, Span span = {}, std:
   return Diagnostic{code, std::move(message), span, {}, std::move(hint), {}};
 }
 
-// The nearest of `candidates` to `word` by edit distance, or empty if none is near enough to suggest.
+// The nearest of `candidates` to `word` by edit distance, or empty if none is near enough to
+// suggest.
 std::string nearest_name(std::string_view word, std::span<const std::string_view> candidates);
 
 // Names and texts of the files that spans refer to, by file number.

@@ -23,7 +23,8 @@ const Named* named(DType t) {
 }
 
 bool is_generic_float(DType t) {
-  return t.kind == Kind::flt && t.bits >= 3 && t.bits <= 8 && t.exp >= 1 && t.bits == 1 + t.exp + t.man;
+  return t.kind == Kind::flt && t.bits >= 3 && t.bits <= 8 && t.exp >= 1 &&
+         t.bits == 1 + t.exp + t.man;
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ std::optional<DType> find_dtype(std::string_view name) {
   for (const Named& n : kNamed)
     if (n.name == name) return n.type;
   auto digit = [](char c) { return c >= '0' && c <= '9'; };
-  if (name.size() != 4 || name[0] != 'e' || name[2] != 'm' || !digit(name[1]) || !digit(name[3])) return {};
+  if (name.size() != 4 || name[0] != 'e' || name[2] != 'm' || !digit(name[1]) || !digit(name[3]))
+    return {};
   uint8_t exp = name[1] - '0', man = name[3] - '0';
   DType t{Kind::flt, static_cast<uint8_t>(1 + exp + man), exp, man};
   if (!is_generic_float(t)) return {};
@@ -62,7 +64,8 @@ const std::vector<DType>& all_dtypes() {
 
 std::string dtype_doc(DType t) {
   if (const Named* n = named(t)) return std::string(n->doc);
-  return fmt::format("{}-bit float: {} exponent and {} mantissa bits, bias {}, finite only", t.bits, t.exp, t.man, t.bias());
+  return fmt::format("{}-bit float: {} exponent and {} mantissa bits, bias {}, finite only", t.bits,
+                     t.exp, t.man, t.bias());
 }
 
 }  // namespace tess

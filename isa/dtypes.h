@@ -1,5 +1,5 @@
-// Scalar types as a rule over (kind, bits, exponent, mantissa). A DType is plain data of four bytes;
-// the named ones stand in dtypes.def, every other eXmY of 3..8 bits is formed from its name.
+// Scalar types as a rule over (kind, bits, exponent, mantissa). A DType is plain data of four
+// bytes; the named ones stand in dtypes.def, every other eXmY of 3..8 bits is formed from its name.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -27,7 +27,9 @@ struct DType {
   constexpr bool is_bool() const { return kind == Kind::boolean; }
   constexpr bool is_int() const { return kind == Kind::sint || kind == Kind::uint; }
   constexpr bool is_signed() const { return kind == Kind::sint; }
-  constexpr bool is_float() const { return kind == Kind::flt; }   // e8m0 is not: it has no sign or zero
+  constexpr bool is_float() const {
+    return kind == Kind::flt;
+  }  // e8m0 is not: it has no sign or zero
   constexpr bool is_small_float() const { return kind == Kind::flt && bits <= 8; }
   constexpr bool is_tf32() const { return kind == Kind::flt && bits == 32 && man == 10; }
   // A float in which add, mul, ... are defined: f64 f32 f16 bf16.
@@ -42,7 +44,8 @@ struct DType {
 };
 
 namespace dt {
-#define DTYPE(name, kind, bits, exp, man, doc) inline constexpr DType name##_{Kind::kind, bits, exp, man};
+#define DTYPE(name, kind, bits, exp, man, doc) \
+  inline constexpr DType name##_{Kind::kind, bits, exp, man};
 #include "isa/dtypes.def"
 #undef DTYPE
 }  // namespace dt
@@ -63,10 +66,23 @@ std::string dtype_doc(DType t);
 enum class Carrier : uint8_t { u8, i8, u16, i16, u32, i32, u64, i64, f32, f64 };
 constexpr Carrier carrier_of(DType t) {
   switch (t.kind) {
-    case Kind::sint: return t.bits <= 8 ? Carrier::i8 : t.bits == 16 ? Carrier::i16 : t.bits == 32 ? Carrier::i32 : Carrier::i64;
-    case Kind::uint: return t.bits <= 8 ? Carrier::u8 : t.bits == 16 ? Carrier::u16 : t.bits == 32 ? Carrier::u32 : Carrier::u64;
-    case Kind::flt: return t.bits <= 8 ? Carrier::u8 : t.bits == 16 ? Carrier::u16 : t.bits == 32 ? Carrier::f32 : Carrier::f64;
-    default: return Carrier::u8;
+    case Kind::sint:
+      return t.bits <= 8    ? Carrier::i8
+             : t.bits == 16 ? Carrier::i16
+             : t.bits == 32 ? Carrier::i32
+                            : Carrier::i64;
+    case Kind::uint:
+      return t.bits <= 8    ? Carrier::u8
+             : t.bits == 16 ? Carrier::u16
+             : t.bits == 32 ? Carrier::u32
+                            : Carrier::u64;
+    case Kind::flt:
+      return t.bits <= 8    ? Carrier::u8
+             : t.bits == 16 ? Carrier::u16
+             : t.bits == 32 ? Carrier::f32
+                            : Carrier::f64;
+    default:
+      return Carrier::u8;
   }
 }
 constexpr int carrier_bytes(Carrier c) {

@@ -1,6 +1,6 @@
-// Host expressions: integer expressions over a launch's scalar parameters, evaluated once before the
-// kernel starts (grid, extents, strides, lets, workspace sizes). Postfix; arithmetic is in i64 and
-// overflow or division by zero is an error with a code.
+// Host expressions: integer expressions over a launch's scalar parameters, evaluated once before
+// the kernel starts (grid, extents, strides, lets, workspace sizes). Postfix; arithmetic is in i64
+// and overflow or division by zero is an error with a code.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -13,10 +13,19 @@ namespace tess {
 
 // Frozen codes, in bytecode. cdiv(a,b) = ceil(a/b) for b > 0; div and rem truncate.
 enum class HostOp : uint8_t {
-  constant = 0,   // value
-  param = 1,      // value: index into Kernel::values of an integer scalar parameter or let
-  add = 2, sub = 3, mul = 4, div = 5, rem = 6, cdiv = 7, min = 8, max = 9, neg = 10,
-  device_sms = 11, occupancy = 12,
+  constant = 0,  // value
+  param = 1,     // value: index into Kernel::values of an integer scalar parameter or let
+  add = 2,
+  sub = 3,
+  mul = 4,
+  div = 5,
+  rem = 6,
+  cdiv = 7,
+  min = 8,
+  max = 9,
+  neg = 10,
+  device_sms = 11,
+  occupancy = 12,
 };
 struct HostToken {
   HostOp op = HostOp::constant;

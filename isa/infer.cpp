@@ -15,22 +15,27 @@ TypeError fail(Diag code, int operand, std::string message, std::string hint = {
 }
 
 std::string_view space_text(Space s) {
-  constexpr std::string_view kText[] = {"a register value", "shared memory", "a tensor", "an mbarrier"};
+  constexpr std::string_view kText[] = {"a register value", "shared memory", "a tensor",
+                                        "an mbarrier"};
   return kText[static_cast<int>(s)];
 }
 
-std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, const ArgType& arg, int operand) {
+std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, const ArgType& arg,
+                                    int operand) {
   auto wrong = [&](std::string_view wanted, std::string_view hint) {
     std::string_view got = arg.kind == RefKind::access ? "a memory access"
                            : arg.type.space == Space::reg && arg.type.shape.rank == 0 ? "a scalar"
-                           : arg.type.space == Space::reg ? "a register tile" : space_text(arg.type.space);
+                           : arg.type.space == Space::reg ? "a register tile"
+                                                          : space_text(arg.type.space);
     return fail(diag::operand_kind, operand,
-                fmt::format("`{}` wants {} as `{}`, got {}", in.op->name, wanted, item.name, got), std::string(hint));
+                fmt::format("`{}` wants {} as `{}`, got {}", in.op->name, wanted, item.name, got),
+                std::string(hint));
   };
   bool access = arg.kind == RefKind::access;
   switch (item.kind) {
     case SigKind::value:
-      if (access || arg.type.space != Space::reg) return wrong("a register tile or scalar", "`load` it first");
+      if (access || arg.type.space != Space::reg)
+        return wrong("a register tile or scalar", "`load` it first");
       break;
     case SigKind::scalar:
       if (access || !arg.type.is_scalar()) return wrong("a scalar", "");
@@ -39,7 +44,8 @@ std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, c
       if (!access) return wrong("a memory access `x[..]`", "");
       break;
     case SigKind::memory:
-      if (!arg.type.is_memory() || (access && arg.access->n_indices)) return wrong("a whole tensor or shared tile", "");
+      if (!arg.type.is_memory() || (access && arg.access->n_indices))
+        return wrong("a whole tensor or shared tile", "");
       break;
     case SigKind::either:
       if (arg.type.space == Space::mbar) return wrong("a register tile or memory", "");
@@ -48,20 +54,28 @@ std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, c
   return {};
 }
 
-std::optional<TypeError> check_class(const InferInput& in, const SigItem& item, DType t, int operand) {
+std::optional<TypeError> check_class(const InferInput& in, const SigItem& item, DType t,
+                                     int operand) {
   if (item.index) {
     if (t == dt::i32_ || t == dt::i64_) return {};
-    return fail(diag::type_class, operand, fmt::format("`{}` of `{}` is i32 or i64, got {}", item.name, in.op->name, dtype_name(t)), "`cast` it");
+    return fail(
+        diag::type_class, operand,
+        fmt::format("`{}` of `{}` is i32 or i64, got {}", item.name, in.op->name, dtype_name(t)),
+        "`cast` it");
   }
   if (!item.letter) {
     if (t == item.fixed) return {};
-    return fail(diag::type_class, operand, fmt::format("`{}` of `{}` is {}, got {}", item.name, in.op->name, dtype_name(item.fixed), dtype_name(t)));
+    return fail(diag::type_class, operand,
+                fmt::format("`{}` of `{}` is {}, got {}", item.name, in.op->name,
+                            dtype_name(item.fixed), dtype_name(t)));
   }
   if (in_class(t, item.type_class)) return {};
   bool small = t.is_small_float() || t.is_tf32();
-  return fail(diag::type_class, operand,
-              fmt::format("`{}` works on {}, got {}", in.op->name, class_text(item.type_class), dtype_name(t)),
-              small ? fmt::format("`cast` it first: (cast %x : {})", t.is_tf32() ? "f32" : "f16") : "");
+  return fail(
+      diag::type_class, operand,
+      fmt::format("`{}` works on {}, got {}", in.op->name, class_text(item.type_class),
+                  dtype_name(t)),
+      small ? fmt::format("`cast` it first: (cast %x : {})", t.is_tf32() ? "f32" : "f16") : "");
 }
 
 }  // namespace
@@ -81,8 +95,10 @@ bool mma_types_legal(DType a, DType b, DType acc) {
   auto small_float = [](DType t) { return t.is_small_float(); };
   auto fp8 = [](DType t) { return t == dt::e4m3_ || t == dt::e5m2_; };
   auto small_int = [](DType t) { return t.is_int() && t.bits <= 8; };
-#define MMA(x, y, z) if (a == dt::x##_ && b == dt::y##_ && acc == dt::z##_) return true;
-#define MMA_PAIRS(group, z) if (group(a) && group(b) && acc == dt::z##_) return true;
+#define MMA(x, y, z) \
+  if (a == dt::x##_ && b == dt::y##_ && acc == dt::z##_) return true;
+#define MMA_PAIRS(group, z) \
+  if (group(a) && group(b) && acc == dt::z##_) return true;
 #include "isa/mma_types.def"
 #undef MMA
 #undef MMA_PAIRS
@@ -97,22 +113,31 @@ AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dy
     return out;
   };
   const Type& type = base.type;
-  bool is_list = access.base < kernel.params.size() && !kernel.params[access.base].list.tokens.empty();
-  if (is_list && access.item.is_none()) return error(fmt::format("`{}` is a list of tensors: choose one, `{}{{%i}}[..]`", base.name, base.name));
-  if (!is_list && !access.item.is_none()) return error(fmt::format("`{}` is not a list of tensors", base.name));
+  bool is_list =
+      access.base < kernel.params.size() && !kernel.params[access.base].list.tokens.empty();
+  if (is_list && access.item.is_none())
+    return error(
+        fmt::format("`{}` is a list of tensors: choose one, `{}{{%i}}[..]`", base.name, base.name));
+  if (!is_list && !access.item.is_none())
+    return error(fmt::format("`{}` is not a list of tensors", base.name));
   auto ref_type = [&](Ref r) {
-    return r.is_constant() ? scalar_type(kernel.constants[r.index()].type) : kernel.values[r.index()].type;
+    return r.is_constant() ? scalar_type(kernel.constants[r.index()].type)
+                           : kernel.values[r.index()].type;
   };
-  auto is_index = [&](const Type& t) { return t.is_scalar() && (t.dtype == dt::i32_ || t.dtype == dt::i64_); };
+  auto is_index = [&](const Type& t) {
+    return t.is_scalar() && (t.dtype == dt::i32_ || t.dtype == dt::i64_);
+  };
   auto number = [&](Ref r) { return decode_constant_int(kernel.constants[r.index()]); };
-  if (!access.item.is_none() && !is_index(ref_type(access.item))) return error("a list is indexed by an i32 or i64 scalar");
+  if (!access.item.is_none() && !is_index(ref_type(access.item)))
+    return error("a list is indexed by an i32 or i64 scalar");
   out.type = Type{type.space, false, type.dtype, {}};
   if (access.n_indices == 0 && is_list) {
     out.type.shape = type.shape;
     return out;
   }
   if (access.n_indices != type.shape.rank)
-    return error(fmt::format("`{}` has {} dimension{}, indexed by {}", base.name, type.shape.rank, type.shape.rank == 1 ? "" : "s", access.n_indices));
+    return error(fmt::format("`{}` has {} dimension{}, indexed by {}", base.name, type.shape.rank,
+                             type.shape.rank == 1 ? "" : "s", access.n_indices));
   bool gathered = false;
   for (uint32_t d = 0; d < access.n_indices; ++d) {
     const Index& index = kernel.indices[access.first_index + d];
@@ -120,24 +145,38 @@ AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dy
     if (index.kind != IndexKind::all) {
       Type start = ref_type(index.start);
       if (index.kind == IndexKind::point && start.is_tile()) {
-        if (start.dtype != dt::i32_ || start.shape.rank != 1) return error(fmt::format("index {} is a tile of {}; a gather index is a tile of i32 of rank 1", d, type_text(start)));
-        if (gathered) return error("only one index position may be a tile", "`gather` takes one index tile per dimension");
+        if (start.dtype != dt::i32_ || start.shape.rank != 1)
+          return error(
+              fmt::format("index {} is a tile of {}; a gather index is a tile of i32 of rank 1", d,
+                          type_text(start)));
+        if (gathered)
+          return error("only one index position may be a tile",
+                       "`gather` takes one index tile per dimension");
         if (type.space == Space::reg) return error("a register tile is indexed by constants");
         gathered = true;
         out.type.shape.push(start.shape[0]);
         continue;
       }
-      if (!is_index(start)) return error(fmt::format("index {} is {}; offsets are i32 or i64 scalars", d, type_text(start)), "`cast` it");
-      if (index.kind == IndexKind::span && !is_index(ref_type(index.stop))) return error(fmt::format("the end of index {} is not an i32 or i64 scalar", d));
+      if (!is_index(start))
+        return error(
+            fmt::format("index {} is {}; offsets are i32 or i64 scalars", d, type_text(start)),
+            "`cast` it");
+      if (index.kind == IndexKind::span && !is_index(ref_type(index.stop)))
+        return error(fmt::format("the end of index {} is not an i32 or i64 scalar", d));
     }
     switch (index.kind) {
-      case IndexKind::point: break;
+      case IndexKind::point:
+        break;
       case IndexKind::range:
-        if (index.extent < 1 || index.extent > limits::max_tile_elements) return error(fmt::format("index {} takes {} elements; an extent is 1 to {}", d, index.extent, limits::max_tile_elements));
+        if (index.extent < 1 || index.extent > limits::max_tile_elements)
+          return error(fmt::format("index {} takes {} elements; an extent is 1 to {}", d,
+                                   index.extent, limits::max_tile_elements));
         out.type.shape.push(index.extent);
         break;
       case IndexKind::span:
-        if (!allow_dynamic) return error(fmt::format("index {} has no static extent", d), "write `lo:+n` with a constant n; `lo:hi` makes a view in `slice`");
+        if (!allow_dynamic)
+          return error(fmt::format("index {} has no static extent", d),
+                       "write `lo:+n` with a constant n; `lo:hi` makes a view in `slice`");
         if (index.start.is_constant() && index.stop.is_constant()) {
           int64_t n = number(index.stop) - number(index.start);
           if (n < 1) return error(fmt::format("index {} is empty", d));
@@ -147,7 +186,9 @@ AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dy
         }
         break;
       case IndexKind::all:
-        if (extent == kDynamic && !allow_dynamic) return error(fmt::format("dimension {} of `{}` has no static extent", d, base.name), "write `lo:+n` with a constant n");
+        if (extent == kDynamic && !allow_dynamic)
+          return error(fmt::format("dimension {} of `{}` has no static extent", d, base.name),
+                       "write `lo:+n` with a constant n");
         if (type.ring && d == 0) return error("a ring is indexed by a use number first");
         out.type.shape.push(extent);
         break;
@@ -160,7 +201,11 @@ Typing infer(const InferInput& in) {
   Typing out;
   const OpInfo& op = *in.op;
   const Signature& sig = op.sig;
-  auto stop = [&](TypeError e) { out.error = std::move(e); out.results.clear(); return out; };
+  auto stop = [&](TypeError e) {
+    out.error = std::move(e);
+    out.results.clear();
+    return out;
+  };
 
   // How many operands and results.
   size_t fixed = 0, variadic = 0, needed_results = 0;
@@ -169,10 +214,17 @@ Typing infer(const InferInput& in) {
   if (in.args.size() < fixed || (!variadic && in.args.size() > fixed)) {
     size_t least = 0;
     for (const SigItem& i : sig.ins()) least += !i.optional && !i.variadic;
-    return stop(fail(diag::operand_count, -1, fmt::format("`{}` takes {}{} operand{}, got {}", op.name, variadic || least < fixed ? "at least " : "", least, least == 1 ? "" : "s", in.args.size()), fmt::format("its signature: {}", op.signature_text)));
+    return stop(fail(diag::operand_count, -1,
+                     fmt::format("`{}` takes {}{} operand{}, got {}", op.name,
+                                 variadic || least < fixed ? "at least " : "", least,
+                                 least == 1 ? "" : "s", in.args.size()),
+                     fmt::format("its signature: {}", op.signature_text)));
   }
   if (in.n_results < static_cast<int>(needed_results) || in.n_results > sig.n_results)
-    return stop(fail(diag::operand_count, -1, fmt::format("`{}` gives {} result{}, {} named", op.name, sig.n_results, sig.n_results == 1 ? "" : "s", in.n_results), fmt::format("its signature: {}", op.signature_text)));
+    return stop(fail(diag::operand_count, -1,
+                     fmt::format("`{}` gives {} result{}, {} named", op.name, sig.n_results,
+                                 sig.n_results == 1 ? "" : "s", in.n_results),
+                     fmt::format("its signature: {}", op.signature_text)));
 
   // Kinds, classes, and one type per letter.
   DType bound[26] = {};
@@ -183,7 +235,8 @@ Typing infer(const InferInput& in) {
     int operand = static_cast<int>(a);
     if (arg.kind == RefKind::none) {
       if (item.optional) continue;
-      return stop(fail(diag::operand_count, -1, fmt::format("`{}` needs its operand `{}`", op.name, item.name)));
+      return stop(fail(diag::operand_count, -1,
+                       fmt::format("`{}` needs its operand `{}`", op.name, item.name)));
     }
     if (auto e = check_kind(in, item, arg, operand)) return stop(*e);
     if (auto e = check_class(in, item, arg.type.dtype, operand)) return stop(*e);
@@ -193,9 +246,11 @@ Typing infer(const InferInput& in) {
       b = arg.type.dtype;
       bound_by[item.letter - 'A'] = operand;
     } else if (b != arg.type.dtype) {
-      return stop(fail(diag::type_mismatch, operand,
-                       fmt::format("`{}` wants one element type, got {} and {}", op.name, dtype_name(b), dtype_name(arg.type.dtype)),
-                       fmt::format("`cast` one of them, for instance (cast %x : {})", dtype_name(b))));
+      return stop(
+          fail(diag::type_mismatch, operand,
+               fmt::format("`{}` wants one element type, got {} and {}", op.name, dtype_name(b),
+                           dtype_name(arg.type.dtype)),
+               fmt::format("`cast` one of them, for instance (cast %x : {})", dtype_name(b))));
     }
   }
   (void)bound_by;
@@ -203,9 +258,15 @@ Typing infer(const InferInput& in) {
   bool written_first = in.written.has_value();
   for (int r = 0; r < in.n_results; ++r) {
     const SigItem& item = sig.results[r];
-    DType t = item.index && !in.args.empty() ? in.args[0].type.dtype : item.letter ? bound[item.letter - 'A'] : item.fixed;
+    DType t = item.index && !in.args.empty() ? in.args[0].type.dtype
+              : item.letter                  ? bound[item.letter - 'A']
+                                             : item.fixed;
     if (item.letter && t.kind == Kind::none) {
-      if (!written_first) return stop(fail(diag::needs_type, -1, fmt::format("the type of `{}`'s result does not follow from its operands", op.name), "write `: type` after them"));
+      if (!written_first)
+        return stop(fail(
+            diag::needs_type, -1,
+            fmt::format("the type of `{}`'s result does not follow from its operands", op.name),
+            "write `: type` after them"));
       t = in.written->dtype;
       bound[item.letter - 'A'] = t;
       if (auto e = check_class(in, item, t, -2)) return stop(*e);
@@ -213,21 +274,34 @@ Typing infer(const InferInput& in) {
     out.results.push_back(Type{Space::reg, false, t, {}});
   }
   if (op.form == Form::typed && !in.written)
-    return stop(fail(diag::needs_type, -1, fmt::format("`{}` needs its result type written", op.name), "write `: type` after the operands"));
-  if (written_first && op.form != Form::typed && op.form != Form::opt_typed && op.form != Form::decl)
-    return stop(fail(diag::result_type, -2, fmt::format("the type of `{}`'s result follows from its operands: it is not written", op.name)));
+    return stop(fail(diag::needs_type, -1,
+                     fmt::format("`{}` needs its result type written", op.name),
+                     "write `: type` after the operands"));
+  if (written_first && op.form != Form::typed && op.form != Form::opt_typed &&
+      op.form != Form::decl)
+    return stop(
+        fail(diag::result_type, -2,
+             fmt::format("the type of `{}`'s result follows from its operands: it is not written",
+                         op.name)));
   if (auto e = apply_rule(in, out.results)) return stop(*e);
   for (const Type& t : out.results) {
     if (t.space != Space::reg && t.space != Space::shared) continue;
     // Multiply in steps: the product of verified extents must not overflow either.
     int64_t n = 1;
     for (int64_t d : t.shape) n = d > 0 && n <= limits::max_tile_elements ? n * d : n;
-    if (n > limits::max_tile_elements) return stop(fail(diag::limit_exceeded, -1, fmt::format("a tile of {} has {} elements; at most {}", type_text(t), n, limits::max_tile_elements)));
+    if (n > limits::max_tile_elements)
+      return stop(fail(diag::limit_exceeded, -1,
+                       fmt::format("a tile of {} has {} elements; at most {}", type_text(t), n,
+                                   limits::max_tile_elements)));
   }
   if (written_first && !out.results.empty()) {
     const Type& got = out.results[0];
-    bool differs = in.written->dtype != got.dtype || (in.written_shape && in.written->shape != got.shape);
-    if (differs) return stop(fail(diag::result_type, -2, fmt::format("`{}` gives {}, but {} is written", op.name, type_text(got), type_text(*in.written))));
+    bool differs =
+        in.written->dtype != got.dtype || (in.written_shape && in.written->shape != got.shape);
+    if (differs)
+      return stop(fail(diag::result_type, -2,
+                       fmt::format("`{}` gives {}, but {} is written", op.name, type_text(got),
+                                   type_text(*in.written))));
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// The type rules: from an instruction's operands to the types of its results. The one implementation
-// used by the builder (which asks) and the verifier (which compares).
+// The type rules: from an instruction's operands to the types of its results. The one
+// implementation used by the builder (which asks) and the verifier (which compares).
 #pragma once
 #include <optional>
 #include <span>
@@ -9,8 +9,8 @@
 
 namespace tess {
 
-// An operand as the rules see it. For an access: its element type, and the shape that its ranges form
-// (points dropped); `space` is that of the base.
+// An operand as the rules see it. For an access: its element type, and the shape that its ranges
+// form (points dropped); `space` is that of the base.
 struct ArgType {
   Type type;
   RefKind kind = RefKind::none;
@@ -32,23 +32,27 @@ struct Typing {
 struct InferInput {
   const Kernel* kernel = nullptr;
   const OpInfo* op = nullptr;
-  std::span<const ArgType> args;     // one per signature operand; a variadic one repeats; absent ones have kind none
+  std::span<const ArgType>
+      args;  // one per signature operand; a variadic one repeats; absent ones have kind none
   std::span<const Attr> attrs;
-  std::optional<Type> written;       // the written result type; a rank-0 one may stand for "derive the shape"
-  bool written_shape = true;         // false: only the element type was written (`cast %x : f16`)
-  int n_results = 1;                 // results asked for (optional ones)
+  std::optional<Type>
+      written;  // the written result type; a rank-0 one may stand for "derive the shape"
+  bool written_shape = true;  // false: only the element type was written (`cast %x : f16`)
+  int n_results = 1;          // results asked for (optional ones)
 };
 Typing infer(const InferInput& in);
 
-// The type of `access` in `kernel`: element type and the shape its ranges form, or why it is malformed.
-// `allow_dynamic`: slice, where spans and `:` on dynamic extents are legal (extent kDynamic).
+// The type of `access` in `kernel`: element type and the shape its ranges form, or why it is
+// malformed. `allow_dynamic`: slice, where spans and `:` on dynamic extents are legal (extent
+// kDynamic).
 struct AccessType {
   Type type;
   std::optional<TypeError> error;
 };
 AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dynamic);
 
-// Which signature operand the arg'th of n_args operands is (a variadic one takes the surplus), or -1.
+// Which signature operand the arg'th of n_args operands is (a variadic one takes the surplus), or
+// -1.
 int sig_index(const Signature& sig, size_t arg, size_t n_args);
 
 // The legal (a, b, accumulator) type triples of mma and dot, one list for every arch.

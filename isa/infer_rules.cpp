@@ -22,14 +22,18 @@ struct Context {
   const ArgType& arg(size_t i) const { return in.args[i]; }
   const Shape& shape(size_t i) const { return in.args[i].type.shape; }
   std::optional<int64_t> attr(AttrTag tag) const {
-    for (const Attr& a : in.attrs) if (a.tag == tag) return a.value;
+    for (const Attr& a : in.attrs)
+      if (a.tag == tag) return a.value;
     return {};
   }
-  // The `dim` attribute against a rank, negative counting from the last; -1 and an error if outside.
+  // The `dim` attribute against a rank, negative counting from the last; -1 and an error if
+  // outside.
   MaybeError dim(int rank, int64_t fallback, int& out) const {
     int64_t d = attr(AttrTag::dim).value_or(fallback);
     out = static_cast<int>(d < 0 ? d + rank : d);
-    if (d < -rank || d >= rank) return fail(diag::attr_value, -1, fmt::format("dim {} is outside a tile of rank {}", d, rank));
+    if (d < -rank || d >= rank)
+      return fail(diag::attr_value, -1,
+                  fmt::format("dim {} is outside a tile of rank {}", d, rank));
     return {};
   }
 };
@@ -54,29 +58,38 @@ bool broadcasts_to(const Shape& from, const Shape& to) {
 }
 
 TypeError no_fit(const Context& c, int operand, const Shape& a, const Shape& b) {
-  return fail(diag::shape_mismatch, operand, fmt::format("`{}`: shapes {} and {} do not broadcast together", c.in.op->name, shape_text(a), shape_text(b)));
+  return fail(diag::shape_mismatch, operand,
+              fmt::format("`{}`: shapes {} and {} do not broadcast together", c.in.op->name,
+                          shape_text(a), shape_text(b)));
 }
 
 MaybeError broadcast_args(Context& c, size_t first, Shape& shape) {
   for (size_t i = first; i < c.in.args.size(); ++i) {
     if (c.arg(i).kind == RefKind::none) continue;
-    if (!broadcast_onto(shape, c.shape(i))) return no_fit(c, static_cast<int>(i), shape, c.shape(i));
+    if (!broadcast_onto(shape, c.shape(i)))
+      return no_fit(c, static_cast<int>(i), shape, c.shape(i));
   }
   return {};
 }
 
 MaybeError valid_written(const Context& c) {
   const Shape& s = c.in.written->shape;
-  if (!c.in.written_shape) return fail(diag::needs_type, -2, fmt::format("`{}` needs the whole type, with its shape", c.in.op->name));
+  if (!c.in.written_shape)
+    return fail(diag::needs_type, -2,
+                fmt::format("`{}` needs the whole type, with its shape", c.in.op->name));
   for (int64_t d : s)
-    if (d < 1 || d > limits::max_tile_elements) return fail(diag::limit_exceeded, -2, fmt::format("an extent of {} in {}; extents are 1 to {}", d, shape_text(s), limits::max_tile_elements));
+    if (d < 1 || d > limits::max_tile_elements)
+      return fail(diag::limit_exceeded, -2,
+                  fmt::format("an extent of {} in {}; extents are 1 to {}", d, shape_text(s),
+                              limits::max_tile_elements));
   return {};
 }
 
 // The number of elements, stopping beyond any legal tile or tensor: no overflow.
 int64_t elements_capped(const Shape& s) {
   int64_t n = 1;
-  for (int64_t d : s) n = n > limits::max_extent / std::max<int64_t>(d, 1) ? limits::max_extent + 1 : n * d;
+  for (int64_t d : s)
+    n = n > limits::max_extent / std::max<int64_t>(d, 1) ? limits::max_extent + 1 : n * d;
   return n;
 }
 
@@ -89,17 +102,25 @@ MaybeError mask_fits(const Context& c, const Shape& shape) {
 
 MaybeError needs_memory(const Context& c, int operand) {
   if (c.arg(operand).type.is_memory()) return {};
-  return fail(diag::memory_space, operand, fmt::format("`{}` works on global or shared memory", c.in.op->name));
+  return fail(diag::memory_space, operand,
+              fmt::format("`{}` works on global or shared memory", c.in.op->name));
 }
 
 MaybeError rule_none_(Context&) { return {}; }
 MaybeError rule_scalar_(Context&) { return {}; }
 MaybeError rule_loop_(Context& c) {
   for (size_t i = 1; i < 3; ++i)
-    if (c.arg(i).type.dtype != c.arg(0).type.dtype) return fail(diag::type_mismatch, static_cast<int>(i), fmt::format("the bounds of `for` have types {} and {}", dtype_name(c.arg(0).type.dtype), dtype_name(c.arg(i).type.dtype)), "`cast` one of them");
+    if (c.arg(i).type.dtype != c.arg(0).type.dtype)
+      return fail(diag::type_mismatch, static_cast<int>(i),
+                  fmt::format("the bounds of `for` have types {} and {}",
+                              dtype_name(c.arg(0).type.dtype), dtype_name(c.arg(i).type.dtype)),
+                  "`cast` one of them");
   return {};
 }
-MaybeError rule_same_(Context& c) { c.results[0].shape = c.shape(0); return {}; }
+MaybeError rule_same_(Context& c) {
+  c.results[0].shape = c.shape(0);
+  return {};
+}
 MaybeError rule_written_(Context& c) {
   if (auto e = valid_written(c)) return e;
   c.results[0].shape = c.in.written->shape;
@@ -110,11 +131,17 @@ MaybeError rule_written_(Context& c) {
 MaybeError rule_table_(Context& c) {
   if (auto e = rule_written_(c)) return e;
   int64_t n = c.results[0].shape.elements();
-  if (n != static_cast<int64_t>(c.in.args.size())) return fail(diag::operand_count, -1, fmt::format("a table of {} has {} elements, {} given", shape_text(c.results[0].shape), n, c.in.args.size()));
+  if (n != static_cast<int64_t>(c.in.args.size()))
+    return fail(diag::operand_count, -1,
+                fmt::format("a table of {} has {} elements, {} given",
+                            shape_text(c.results[0].shape), n, c.in.args.size()));
   return {};
 }
 MaybeError rule_extract_(Context& c) {
-  if (c.shape(0).rank + 1u != c.in.args.size()) return fail(diag::operand_count, -1, fmt::format("a tile of rank {} takes {} indices, {} given", c.shape(0).rank, c.shape(0).rank, c.in.args.size() - 1));
+  if (c.shape(0).rank + 1u != c.in.args.size())
+    return fail(diag::operand_count, -1,
+                fmt::format("a tile of rank {} takes {} indices, {} given", c.shape(0).rank,
+                            c.shape(0).rank, c.in.args.size() - 1));
   return {};
 }
 MaybeError rule_broadcast_(Context& c) { return broadcast_args(c, 0, c.results[0].shape); }
@@ -125,32 +152,48 @@ MaybeError rule_cast_(Context& c) {
 MaybeError rule_bitcast_(Context& c) {
   DType from = c.arg(0).type.dtype, to = c.results[0].dtype;
   c.results[0].shape = c.shape(0);
-  if (from.bits != to.bits || from.is_bool() || to.is_bool() || to.is_tf32()) return fail(diag::type_class, -2, fmt::format("`bitcast` from {} to {}: the widths must be equal, and bool and tf32 have no free choice of bits", dtype_name(from), dtype_name(to)));
+  if (from.bits != to.bits || from.is_bool() || to.is_bool() || to.is_tf32())
+    return fail(diag::type_class, -2,
+                fmt::format("`bitcast` from {} to {}: the widths must be equal, and bool and tf32 "
+                            "have no free choice of bits",
+                            dtype_name(from), dtype_name(to)));
   return {};
 }
 MaybeError rule_view_(Context& c) {
   if (auto e = valid_written(c)) return e;
   DType from = c.arg(0).type.dtype, to = c.results[0].dtype;
-  if (from.is_bool() || to.is_bool()) return fail(diag::type_class, from.is_bool() ? 0 : -2, "bool cannot be viewed");
-  if (!c.attr(AttrTag::layout)) return fail(diag::needs_layout, -2, "`view` needs a written layout on its result", "write `: type #layout`");
+  if (from.is_bool() || to.is_bool())
+    return fail(diag::type_class, from.is_bool() ? 0 : -2, "bool cannot be viewed");
+  if (!c.attr(AttrTag::layout))
+    return fail(diag::needs_layout, -2, "`view` needs a written layout on its result",
+                "write `: type #layout`");
   c.results[0].shape = c.in.written->shape;
   return {};
 }
 MaybeError rule_lookup_(Context& c) {
   const Shape& table = c.shape(1);
-  if (table.rank != 1 && table.rank != 2) return fail(diag::shape_mismatch, 1, fmt::format("a table is a tile of rank 1 or 2, got {}", shape_text(table)));
+  if (table.rank != 1 && table.rank != 2)
+    return fail(diag::shape_mismatch, 1,
+                fmt::format("a table is a tile of rank 1 or 2, got {}", shape_text(table)));
   c.results[0].shape = c.shape(0);
-  if (table.rank == 2 && !c.results[0].shape.push(table[1])) return fail(diag::limit_exceeded, -1, "the result has too many dimensions");
+  if (table.rank == 2 && !c.results[0].shape.push(table[1]))
+    return fail(diag::limit_exceeded, -1, "the result has too many dimensions");
   return {};
 }
 // pack and unpack: the last dimension holds the same bits in elements of another width.
 MaybeError repack(Context& c) {
   DType from = c.arg(0).type.dtype, to = c.results[0].dtype;
   Shape s = c.shape(0);
-  if (from.is_bool() || to.is_bool()) return fail(diag::type_class, from.is_bool() ? 0 : -2, fmt::format("`{}` does not work on bool", c.in.op->name));
-  if (s.rank == 0) return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
+  if (from.is_bool() || to.is_bool())
+    return fail(diag::type_class, from.is_bool() ? 0 : -2,
+                fmt::format("`{}` does not work on bool", c.in.op->name));
+  if (s.rank == 0)
+    return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
   int64_t bits = s[s.rank - 1] * from.bits;
-  if (bits % to.bits) return fail(diag::shape_mismatch, 0, fmt::format("{} bits along the last dimension of {} are no whole number of {}", bits, shape_text(s), dtype_name(to)));
+  if (bits % to.bits)
+    return fail(diag::shape_mismatch, 0,
+                fmt::format("{} bits along the last dimension of {} are no whole number of {}",
+                            bits, shape_text(s), dtype_name(to)));
   s[s.rank - 1] = bits / to.bits;
   c.results[0].shape = s;
   return {};
@@ -163,15 +206,22 @@ MaybeError as_view(Context& c, bool need_static) {
   const Type& t = c.arg(0).type;
   c.results[0].space = t.space;
   if (t.space == Space::reg) return {};
-  if (t.ring && c.arg(0).kind != RefKind::access) return fail(diag::operand_kind, 0, "a ring is indexed by a use number first");
-  if (need_static && !t.shape.is_static()) return fail(diag::shape_mismatch, 0, fmt::format("`{}` needs static extents, got {}", c.in.op->name, shape_text(t.shape)));
+  if (t.ring && c.arg(0).kind != RefKind::access)
+    return fail(diag::operand_kind, 0, "a ring is indexed by a use number first");
+  if (need_static && !t.shape.is_static())
+    return fail(
+        diag::shape_mismatch, 0,
+        fmt::format("`{}` needs static extents, got {}", c.in.op->name, shape_text(t.shape)));
   return {};
 }
 MaybeError rule_reshape_(Context& c) {
   if (auto e = as_view(c, true)) return e;
   if (auto e = valid_written(c)) return e;
   const Shape& to = c.in.written->shape;
-  if (elements_capped(to) != elements_capped(c.shape(0))) return fail(diag::shape_mismatch, -2, fmt::format("{} has {} elements, {} has {}", shape_text(c.shape(0)), elements_capped(c.shape(0)), shape_text(to), elements_capped(to)));
+  if (elements_capped(to) != elements_capped(c.shape(0)))
+    return fail(diag::shape_mismatch, -2,
+                fmt::format("{} has {} elements, {} has {}", shape_text(c.shape(0)),
+                            elements_capped(c.shape(0)), shape_text(to), elements_capped(to)));
   c.results[0].shape = to;
   return {};
 }
@@ -181,15 +231,21 @@ MaybeError rule_transpose_(Context& c) {
   Shape out = s;
   if (auto perm = c.attr(AttrTag::perm)) {
     uint32_t seen = 0;
-    if (perm_size(*perm) != s.rank) return fail(diag::attr_value, -1, fmt::format("perm names {} dimensions of a tile of rank {}", perm_size(*perm), s.rank));
+    if (perm_size(*perm) != s.rank)
+      return fail(
+          diag::attr_value, -1,
+          fmt::format("perm names {} dimensions of a tile of rank {}", perm_size(*perm), s.rank));
     for (int i = 0; i < s.rank; ++i) {
       int from = perm_at(*perm, i);
-      if (from >= s.rank || (seen >> from & 1)) return fail(diag::attr_value, -1, "perm must name each dimension once");
+      if (from >= s.rank || (seen >> from & 1))
+        return fail(diag::attr_value, -1, "perm must name each dimension once");
       seen |= 1u << from;
       out[i] = s[from];
     }
   } else {
-    if (s.rank < 2) return fail(diag::shape_mismatch, 0, fmt::format("`transpose` needs two dimensions, got {}", shape_text(s)));
+    if (s.rank < 2)
+      return fail(diag::shape_mismatch, 0,
+                  fmt::format("`transpose` needs two dimensions, got {}", shape_text(s)));
     std::swap(out[s.rank - 1], out[s.rank - 2]);
   }
   c.results[0].shape = out;
@@ -197,14 +253,18 @@ MaybeError rule_transpose_(Context& c) {
 }
 MaybeError rule_broadcast_to_(Context& c) {
   if (auto e = valid_written(c)) return e;
-  if (!broadcasts_to(c.shape(0), c.in.written->shape)) return no_fit(c, 0, c.in.written->shape, c.shape(0));
+  if (!broadcasts_to(c.shape(0), c.in.written->shape))
+    return no_fit(c, 0, c.in.written->shape, c.shape(0));
   c.results[0].shape = c.in.written->shape;
   return {};
 }
 MaybeError constant_dim(const Context& c, int rank, int& out) {
-  if (!c.arg(1).constant) return fail(diag::operand_kind, 1, fmt::format("the dimension of `{}` is a constant", c.in.op->name));
+  if (!c.arg(1).constant)
+    return fail(diag::operand_kind, 1,
+                fmt::format("the dimension of `{}` is a constant", c.in.op->name));
   int64_t d = decode_constant_int(*c.arg(1).constant);
-  if (d < -rank || d >= rank) return fail(diag::attr_value, 1, fmt::format("dimension {} is outside rank {}", d, rank));
+  if (d < -rank || d >= rank)
+    return fail(diag::attr_value, 1, fmt::format("dimension {} is outside rank {}", d, rank));
   out = static_cast<int>(d < 0 ? d + rank : d);
   return {};
 }
@@ -212,16 +272,21 @@ MaybeError rule_squeeze_(Context& c) {
   const Shape& s = c.shape(0);
   int dim;
   if (auto e = constant_dim(c, s.rank, dim)) return e;
-  if (s[dim] != 1) return fail(diag::shape_mismatch, 0, fmt::format("dimension {} of {} has extent {}, not 1", dim, shape_text(s), s[dim]));
-  for (int i = 0; i < s.rank; ++i) if (i != dim) c.results[0].shape.push(s[i]);
+  if (s[dim] != 1)
+    return fail(diag::shape_mismatch, 0,
+                fmt::format("dimension {} of {} has extent {}, not 1", dim, shape_text(s), s[dim]));
+  for (int i = 0; i < s.rank; ++i)
+    if (i != dim) c.results[0].shape.push(s[i]);
   return {};
 }
 MaybeError rule_unsqueeze_(Context& c) {
   const Shape& s = c.shape(0);
   int dim;
-  if (s.rank == limits::max_rank) return fail(diag::limit_exceeded, 0, fmt::format("at most {} dimensions", limits::max_rank));
+  if (s.rank == limits::max_rank)
+    return fail(diag::limit_exceeded, 0, fmt::format("at most {} dimensions", limits::max_rank));
   if (auto e = constant_dim(c, s.rank + 1, dim)) return e;
-  for (int i = 0; i <= s.rank; ++i) c.results[0].shape.push(i < dim ? s[i] : i == dim ? 1 : s[i - 1]);
+  for (int i = 0; i <= s.rank; ++i)
+    c.results[0].shape.push(i < dim ? s[i] : i == dim ? 1 : s[i - 1]);
   return {};
 }
 MaybeError rule_concat_(Context& c) {
@@ -233,7 +298,10 @@ MaybeError rule_concat_(Context& c) {
     Shape s = c.shape(i);
     bool fits = s.rank == out.rank;
     for (int d = 0; fits && d < s.rank; ++d) fits = d == dim || s[d] == out[d];
-    if (!fits) return fail(diag::shape_mismatch, static_cast<int>(i), fmt::format("`concat` along dimension {}: {} and {} differ elsewhere", dim, shape_text(out), shape_text(s)));
+    if (!fits)
+      return fail(diag::shape_mismatch, static_cast<int>(i),
+                  fmt::format("`concat` along dimension {}: {} and {} differ elsewhere", dim,
+                              shape_text(out), shape_text(s)));
     out[dim] += s[dim];
   }
   c.results[0].shape = out;
@@ -248,17 +316,24 @@ MaybeError register_part(const Context& c, const Access& access) {
     if (index.kind == IndexKind::all) continue;
     auto constant = [&](Ref r) { return r.is_constant(); };
     if (!constant(index.start) || (index.kind == IndexKind::span && !constant(index.stop)))
-      return fail(diag::static_index, 0, fmt::format("index {}: a register tile is cut at constant offsets", d), "`extract` takes dynamic indices; `gather` works on memory");
+      return fail(diag::static_index, 0,
+                  fmt::format("index {}: a register tile is cut at constant offsets", d),
+                  "`extract` takes dynamic indices; `gather` works on memory");
     int64_t lo = decode_constant_int(k.constants[index.start.index()]);
     int64_t n = index.kind == IndexKind::range ? index.extent
-                : index.kind == IndexKind::span ? decode_constant_int(k.constants[index.stop.index()]) - lo : 1;
-    if (lo < 0 || lo > s[d] || n > s[d] - lo) return fail(diag::static_index, 0, fmt::format("index {}: {}..{} is outside extent {}", d, lo, lo + n, s[d]));
+                : index.kind == IndexKind::span
+                    ? decode_constant_int(k.constants[index.stop.index()]) - lo
+                    : 1;
+    if (lo < 0 || lo > s[d] || n > s[d] - lo)
+      return fail(diag::static_index, 0,
+                  fmt::format("index {}: {}..{} is outside extent {}", d, lo, lo + n, s[d]));
   }
   return {};
 }
 MaybeError rule_slice_(Context& c) {
   const ArgType& x = c.arg(0);
-  if (x.type.space == Space::mbar) return fail(diag::memory_space, 0, "an mbarrier cannot be sliced");
+  if (x.type.space == Space::mbar)
+    return fail(diag::memory_space, 0, "an mbarrier cannot be sliced");
   c.results[0].space = x.type.space;
   c.results[0].shape = x.type.shape;
   if (x.type.space == Space::reg) return register_part(c, *x.access);
@@ -266,7 +341,8 @@ MaybeError rule_slice_(Context& c) {
 }
 MaybeError rule_insert_(Context& c) {
   const ArgType& x = c.arg(0);
-  if (x.type.space != Space::reg) return fail(diag::memory_space, 0, "`insert` works on register tiles", "`store` writes memory");
+  if (x.type.space != Space::reg)
+    return fail(diag::memory_space, 0, "`insert` works on register tiles", "`store` writes memory");
   if (auto e = register_part(c, *x.access)) return e;
   if (!broadcasts_to(c.shape(1), x.type.shape)) return no_fit(c, 1, x.type.shape, c.shape(1));
   c.results[0].shape = c.in.kernel->values[x.access->base].type.shape;
@@ -278,7 +354,8 @@ MaybeError rule_repeat_(Context& c) {
   if (s.rank == 0) return fail(diag::shape_mismatch, 0, "`repeat` works on tiles");
   if (auto e = c.dim(s.rank, -1, dim)) return e;
   int64_t count = c.attr(AttrTag::count).value_or(1);
-  if (count < 1 || count > limits::max_tile_elements) return fail(diag::attr_value, -1, fmt::format("count {} is not positive or too large", count));
+  if (count < 1 || count > limits::max_tile_elements)
+    return fail(diag::attr_value, -1, fmt::format("count {} is not positive or too large", count));
   s[dim] *= count;
   c.results[0].shape = s;
   return {};
@@ -286,7 +363,8 @@ MaybeError rule_repeat_(Context& c) {
 MaybeError reduced(Context& c) {
   const Shape& s = c.shape(0);
   bool keep = c.attr(AttrTag::keep).has_value();
-  if (s.rank == 0) return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
+  if (s.rank == 0)
+    return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
   int dim = -1;
   if (c.attr(AttrTag::dim))
     if (auto e = c.dim(s.rank, 0, dim)) return e;
@@ -300,7 +378,8 @@ MaybeError rule_reduce_(Context& c) { return reduced(c); }
 MaybeError rule_reduce_arg_(Context& c) { return reduced(c); }
 MaybeError rule_scan_(Context& c) {
   int dim;
-  if (c.shape(0).rank == 0) return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
+  if (c.shape(0).rank == 0)
+    return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on tiles", c.in.op->name));
   if (auto e = c.dim(c.shape(0).rank, -1, dim)) return e;
   for (Type& t : c.results) t.shape = c.shape(0);
   return {};
@@ -311,21 +390,32 @@ MaybeError rule_topk_(Context& c) {
   int dim;
   if (auto e = c.dim(c.shape(0).rank, -1, dim)) return e;
   int64_t count = c.attr(AttrTag::count).value_or(0);
-  if (count < 1 || count > c.shape(0)[dim]) return fail(diag::attr_value, -1, fmt::format("count {} of {} elements", count, c.shape(0)[dim]));
+  if (count < 1 || count > c.shape(0)[dim])
+    return fail(diag::attr_value, -1,
+                fmt::format("count {} of {} elements", count, c.shape(0)[dim]));
   for (Type& t : c.results) t.shape[dim] = count;
   return {};
 }
 MaybeError matrix_types(const Context& c, DType acc) {
   DType a = c.arg(0).type.dtype, b = c.arg(1).type.dtype;
   if (mma_types_legal(a, b, acc)) return {};
-  return fail(diag::mma_types, -1, fmt::format("`{}` has no form {} x {} -> {}", c.in.op->name, dtype_name(a), dtype_name(b), dtype_name(acc)), "`cast` the operands; `tess explain mma` lists the legal types");
+  return fail(diag::mma_types, -1,
+              fmt::format("`{}` has no form {} x {} -> {}", c.in.op->name, dtype_name(a),
+                          dtype_name(b), dtype_name(acc)),
+              "`cast` the operands; `tess explain mma` lists the legal types");
 }
 MaybeError rule_mma_(Context& c) {
   for (int i = 0; i < 2; ++i) {
     const Type& t = c.arg(i).type;
-    if (t.space == Space::global) return fail(diag::memory_space, i, "operands of `mma` are in registers or shared memory", "`load` it first");
-    if (t.ring && c.arg(i).kind != RefKind::access) return fail(diag::operand_kind, i, "a ring is indexed by a use number first");
-    if (t.shape.rank < 2 || !t.shape.is_static()) return fail(diag::shape_mismatch, i, fmt::format("an operand of `mma` is [.., rows, columns], got {}", shape_text(t.shape)));
+    if (t.space == Space::global)
+      return fail(diag::memory_space, i, "operands of `mma` are in registers or shared memory",
+                  "`load` it first");
+    if (t.ring && c.arg(i).kind != RefKind::access)
+      return fail(diag::operand_kind, i, "a ring is indexed by a use number first");
+    if (t.shape.rank < 2 || !t.shape.is_static())
+      return fail(
+          diag::shape_mismatch, i,
+          fmt::format("an operand of `mma` is [.., rows, columns], got {}", shape_text(t.shape)));
   }
   if (auto e = matrix_types(c, c.results[0].dtype)) return e;
   const Shape &a = c.shape(0), &b = c.shape(1), &acc = c.shape(2);
@@ -333,20 +423,33 @@ MaybeError rule_mma_(Context& c) {
   want[a.rank - 1] = b[b.rank - 1];
   bool fits = a.rank == b.rank && a[a.rank - 1] == b[b.rank - 2];
   for (int i = 0; fits && i < a.rank - 2; ++i) fits = a[i] == b[i];
-  if (!fits) return fail(diag::shape_mismatch, 1, fmt::format("`mma` of {} and {}: [.., m,k] times [.., k,n]", shape_text(a), shape_text(b)));
+  if (!fits)
+    return fail(
+        diag::shape_mismatch, 1,
+        fmt::format("`mma` of {} and {}: [.., m,k] times [.., k,n]", shape_text(a), shape_text(b)));
   bool literal = acc.rank == 0 && c.arg(2).constant;
-  if (!literal && acc != want) return fail(diag::shape_mismatch, 2, fmt::format("the accumulator is {}, the product {}", shape_text(acc), shape_text(want)));
-  if (auto promote = c.attr(AttrTag::promote); promote && *promote < 1) return fail(diag::attr_value, -1, fmt::format("promote {} is not positive", *promote));
+  if (!literal && acc != want)
+    return fail(
+        diag::shape_mismatch, 2,
+        fmt::format("the accumulator is {}, the product {}", shape_text(acc), shape_text(want)));
+  if (auto promote = c.attr(AttrTag::promote); promote && *promote < 1)
+    return fail(diag::attr_value, -1, fmt::format("promote {} is not positive", *promote));
   c.results[0].shape = want;
   return {};
 }
 MaybeError rule_dot_(Context& c) {
   const Shape& s = c.shape(0);
-  if (s.rank == 0 || s != c.shape(1)) return fail(diag::shape_mismatch, 1, fmt::format("`dot` sums over the last dimension of two tiles of one shape, got {} and {}", shape_text(s), shape_text(c.shape(1))));
+  if (s.rank == 0 || s != c.shape(1))
+    return fail(
+        diag::shape_mismatch, 1,
+        fmt::format("`dot` sums over the last dimension of two tiles of one shape, got {} and {}",
+                    shape_text(s), shape_text(c.shape(1))));
   if (auto e = matrix_types(c, c.results[0].dtype)) return e;
   Shape want = s;
   want.dim[--want.rank] = 0;
-  if (c.arg(2).kind != RefKind::none && c.shape(2) != want && !(c.shape(2).rank == 0 && c.arg(2).constant)) return no_fit(c, 2, want, c.shape(2));
+  if (c.arg(2).kind != RefKind::none && c.shape(2) != want &&
+      !(c.shape(2).rank == 0 && c.arg(2).constant))
+    return no_fit(c, 2, want, c.shape(2));
   c.results[0].shape = want;
   return {};
 }
@@ -363,7 +466,10 @@ MaybeError rule_store_(Context& c) {
 // The index tiles of gather and scatter from operand `first` on: one per dimension of the tensor.
 MaybeError index_tiles(Context& c, size_t tensor, size_t first, Shape& shape) {
   size_t n = c.in.args.size() - 1 - first;
-  if (n != c.shape(tensor).rank) return fail(diag::operand_count, -1, fmt::format("a tensor of {} dimension{} takes as many index tiles, {} given", c.shape(tensor).rank, c.shape(tensor).rank == 1 ? "" : "s", n));
+  if (n != c.shape(tensor).rank)
+    return fail(diag::operand_count, -1,
+                fmt::format("a tensor of {} dimension{} takes as many index tiles, {} given",
+                            c.shape(tensor).rank, c.shape(tensor).rank == 1 ? "" : "s", n));
   return broadcast_args(c, first, shape);
 }
 MaybeError rule_gather_(Context& c) { return index_tiles(c, 0, 1, c.results[0].shape); }
@@ -375,9 +481,12 @@ MaybeError rule_scatter_(Context& c) {
 }
 MaybeError rule_atomic_(Context& c) {
   if (auto e = needs_memory(c, 0)) return e;
-  if (c.arg(0).type.dtype.bits < 16) return fail(diag::atomic_width, 0, fmt::format("`{}` on {}", c.in.op->name, dtype_name(c.arg(0).type.dtype)));
+  if (c.arg(0).type.dtype.bits < 16)
+    return fail(diag::atomic_width, 0,
+                fmt::format("`{}` on {}", c.in.op->name, dtype_name(c.arg(0).type.dtype)));
   for (size_t i = 1; i < c.in.args.size(); ++i)
-    if (c.arg(i).kind != RefKind::none && !broadcasts_to(c.shape(i), c.shape(0))) return no_fit(c, static_cast<int>(i), c.shape(0), c.shape(i));
+    if (c.arg(i).kind != RefKind::none && !broadcasts_to(c.shape(i), c.shape(0)))
+      return no_fit(c, static_cast<int>(i), c.shape(0), c.shape(i));
   if (!c.results.empty()) c.results[0].shape = c.shape(0);
   return {};
 }
@@ -388,23 +497,35 @@ MaybeError rule_smem_(Context& c) {
   t.shape = c.in.written->shape;
   t.ring = c.attr(AttrTag::ring).has_value();
   if (t.shape.rank == 0) return fail(diag::shape_mismatch, -2, "a shared tile has a shape");
-  if (t.dtype.bits * static_cast<double>(t.shape.elements()) / 8 > limits::max_shared_bytes) return fail(diag::limit_exceeded, -2, fmt::format("{} does not fit in {} bytes of shared memory", type_text(t), limits::max_shared_bytes));
+  if (t.dtype.bits * static_cast<double>(t.shape.elements()) / 8 > limits::max_shared_bytes)
+    return fail(diag::limit_exceeded, -2,
+                fmt::format("{} does not fit in {} bytes of shared memory", type_text(t),
+                            limits::max_shared_bytes));
   return {};
 }
 MaybeError rule_alias_(Context& c) {
-  if (c.arg(0).type.space != Space::global) return fail(diag::memory_space, 0, "`alias` works on global memory");
-  if (!c.in.written_shape || c.in.written->shape.rank == 0) return fail(diag::needs_type, -2, "`alias` needs the type and static shape of the new tensor");
+  if (c.arg(0).type.space != Space::global)
+    return fail(diag::memory_space, 0, "`alias` works on global memory");
+  if (!c.in.written_shape || c.in.written->shape.rank == 0)
+    return fail(diag::needs_type, -2, "`alias` needs the type and static shape of the new tensor");
   for (int64_t d : c.in.written->shape)
-    if (d < 1 || d > limits::max_extent) return fail(diag::limit_exceeded, -2, fmt::format("an extent of {}", d));
+    if (d < 1 || d > limits::max_extent)
+      return fail(diag::limit_exceeded, -2, fmt::format("an extent of {}", d));
   c.results[0].space = Space::global;
   c.results[0].shape = c.in.written->shape;
   return {};
 }
 MaybeError rule_wait_(Context& c) {
   if (auto e = needs_memory(c, 0)) return e;
-  if (c.shape(0).rank != 0) return fail(diag::shape_mismatch, 0, fmt::format("`{}` works on one element, got {}", c.in.op->name, shape_text(c.shape(0))));
-  if (c.arg(0).type.dtype.bits < 32) return fail(diag::atomic_width, 0, fmt::format("`{}` works on elements of 32 or 64 bits", c.in.op->name));
-  if (c.in.args.size() > 1 && c.shape(1).rank != 0) return fail(diag::shape_mismatch, 1, "the value compared with is a scalar");
+  if (c.shape(0).rank != 0)
+    return fail(
+        diag::shape_mismatch, 0,
+        fmt::format("`{}` works on one element, got {}", c.in.op->name, shape_text(c.shape(0))));
+  if (c.arg(0).type.dtype.bits < 32)
+    return fail(diag::atomic_width, 0,
+                fmt::format("`{}` works on elements of 32 or 64 bits", c.in.op->name));
+  if (c.in.args.size() > 1 && c.shape(1).rank != 0)
+    return fail(diag::shape_mismatch, 1, "the value compared with is a scalar");
   return {};
 }
 
@@ -413,12 +534,17 @@ MaybeError rule_wait_(Context& c) {
 MaybeError apply_rule(const InferInput& in, std::vector<Type>& results) {
   Context c{in, results};
   switch (in.op->rule) {
-#define RULE(name) case Rule::name: return rule_##name(c);
-    RULE(none_) RULE(loop_) RULE(scalar_) RULE(same_) RULE(written_) RULE(table_) RULE(extract_) RULE(broadcast_)
-    RULE(cast_) RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_) RULE(unpack_) RULE(reshape_) RULE(transpose_)
-    RULE(broadcast_to_) RULE(squeeze_) RULE(unsqueeze_) RULE(concat_) RULE(slice_) RULE(insert_) RULE(repeat_)
-    RULE(reduce_) RULE(reduce_arg_) RULE(scan_) RULE(sort_) RULE(topk_) RULE(mma_) RULE(dot_) RULE(load_)
-    RULE(store_) RULE(gather_) RULE(scatter_) RULE(atomic_) RULE(smem_) RULE(alias_) RULE(wait_)
+#define RULE(name) \
+  case Rule::name: \
+    return rule_##name(c);
+    RULE(none_)
+    RULE(loop_) RULE(scalar_) RULE(same_) RULE(written_) RULE(table_) RULE(extract_)
+        RULE(broadcast_) RULE(cast_) RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_)
+            RULE(unpack_) RULE(reshape_) RULE(transpose_) RULE(broadcast_to_) RULE(squeeze_)
+                RULE(unsqueeze_) RULE(concat_) RULE(slice_) RULE(insert_) RULE(repeat_)
+                    RULE(reduce_) RULE(reduce_arg_) RULE(scan_) RULE(sort_) RULE(topk_) RULE(mma_)
+                        RULE(dot_) RULE(load_) RULE(store_) RULE(gather_) RULE(scatter_)
+                            RULE(atomic_) RULE(smem_) RULE(alias_) RULE(wait_)
 #undef RULE
   }
   return {};

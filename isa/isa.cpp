@@ -9,10 +9,23 @@ namespace tess {
 namespace {
 
 constexpr OpInfo kOps[] = {
-#define INST(id, name, code, form, signature, rule, attrs, effect, numerics, trap, arch, since, doc)       \
-  {Op::id, name, code, Form::form, parse_signature(signature), signature, Rule::rule,                      \
-   parse_attrs(attrs, false), parse_attrs(attrs, true), Effect::effect, NumericsClass::numerics,           \
-   TrapKind::trap, Arch::arch, since, doc},
+#define INST(id, name, code, form, signature, rule, attrs, effect, numerics, trap, arch, since, \
+             doc)                                                                               \
+  {Op::id,                                                                                      \
+   name,                                                                                        \
+   code,                                                                                        \
+   Form::form,                                                                                  \
+   parse_signature(signature),                                                                  \
+   signature,                                                                                   \
+   Rule::rule,                                                                                  \
+   parse_attrs(attrs, false),                                                                   \
+   parse_attrs(attrs, true),                                                                    \
+   Effect::effect,                                                                              \
+   NumericsClass::numerics,                                                                     \
+   TrapKind::trap,                                                                              \
+   Arch::arch,                                                                                  \
+   since,                                                                                       \
+   doc},
 #include "isa/isa.def"
 #undef INST
 };
@@ -34,7 +47,8 @@ constexpr AttrInfo kAttrs[] = {
 constexpr auto kByName = [] {
   std::array<uint16_t, kOpCount> order{};
   for (int i = 0; i < kOpCount; ++i) order[i] = i;
-  std::sort(order.begin(), order.end(), [](uint16_t a, uint16_t b) { return kOps[a].name < kOps[b].name; });
+  std::sort(order.begin(), order.end(),
+            [](uint16_t a, uint16_t b) { return kOps[a].name < kOps[b].name; });
   return order;
 }();
 
@@ -42,30 +56,43 @@ constexpr auto kByName = [] {
 
 std::span<const AttrInfo> all_attrs() { return kAttrs; }
 const AttrInfo* find_attr(std::string_view name) {
-  for (const AttrInfo& a : kAttrs) if (a.name == name) return &a;
+  for (const AttrInfo& a : kAttrs)
+    if (a.name == name) return &a;
   return nullptr;
 }
 const AttrInfo* find_attr(AttrTag tag) {
-  for (const AttrInfo& a : kAttrs) if (a.tag == tag) return &a;
+  for (const AttrInfo& a : kAttrs)
+    if (a.tag == tag) return &a;
   return nullptr;
 }
 
 bool in_class(DType t, TypeClass c) {
   switch (c) {
-    case TypeClass::any: return true;
-    case TypeClass::num: return t.is_int() || t.is_float();
-    case TypeClass::arith: return t.is_int() || t.is_arith_float();
-    case TypeClass::int_: return t.is_int();
-    case TypeClass::float_: return t.is_arith_float();
-    case TypeClass::bits: return t.is_int() || t.is_bool();
-    case TypeClass::bool_: return t.is_bool();
+    case TypeClass::any:
+      return true;
+    case TypeClass::num:
+      return t.is_int() || t.is_float();
+    case TypeClass::arith:
+      return t.is_int() || t.is_arith_float();
+    case TypeClass::int_:
+      return t.is_int();
+    case TypeClass::float_:
+      return t.is_arith_float();
+    case TypeClass::bits:
+      return t.is_int() || t.is_bool();
+    case TypeClass::bool_:
+      return t.is_bool();
   }
   return false;
 }
 
 std::string_view class_text(TypeClass c) {
-  constexpr std::string_view kText[] = {"any type",      "an integer or float type", "an integer type or f16, bf16, f32, f64",
-                                        "an integer type", "f16, bf16, f32 or f64",  "an integer type or bool",
+  constexpr std::string_view kText[] = {"any type",
+                                        "an integer or float type",
+                                        "an integer type or f16, bf16, f32, f64",
+                                        "an integer type",
+                                        "f16, bf16, f32 or f64",
+                                        "an integer type or bool",
                                         "bool"};
   return kText[static_cast<int>(c)];
 }

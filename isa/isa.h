@@ -1,5 +1,5 @@
-// The instruction table as data: one OpInfo per row of isa.def, its signature parsed at compile time.
-// Everything here is constant and thread-safe.
+// The instruction table as data: one OpInfo per row of isa.def, its signature parsed at compile
+// time. Everything here is constant and thread-safe.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -46,20 +46,54 @@ enum class Arch : uint8_t { any, sm_80, sm_90a };
 
 // How result types follow from operand types; one function each in infer.cpp.
 enum class Rule : uint8_t {
-  none_, loop_, scalar_, same_, written_, table_, extract_, broadcast_, cast_, bitcast_, view_, lookup_,
-  pack_, unpack_, reshape_, transpose_, broadcast_to_, squeeze_, unsqueeze_, concat_, slice_, insert_,
-  repeat_, reduce_, reduce_arg_, scan_, sort_, topk_, mma_, dot_, load_, store_, gather_, scatter_,
-  atomic_, smem_, alias_, wait_,
+  none_,
+  loop_,
+  scalar_,
+  same_,
+  written_,
+  table_,
+  extract_,
+  broadcast_,
+  cast_,
+  bitcast_,
+  view_,
+  lookup_,
+  pack_,
+  unpack_,
+  reshape_,
+  transpose_,
+  broadcast_to_,
+  squeeze_,
+  unsqueeze_,
+  concat_,
+  slice_,
+  insert_,
+  repeat_,
+  reduce_,
+  reduce_arg_,
+  scan_,
+  sort_,
+  topk_,
+  mma_,
+  dot_,
+  load_,
+  store_,
+  gather_,
+  scatter_,
+  atomic_,
+  smem_,
+  alias_,
+  wait_,
 };
 
 // Which element types a signature letter may stand for.
 enum class TypeClass : uint8_t {
-  any,    // every scalar type
-  num,    // integers and all floats (not bool, not e8m0)
-  arith,  // integers, f16 bf16 f32 f64
-  int_,   // integers
-  float_, // f16 bf16 f32 f64
-  bits,   // integers and bool
+  any,     // every scalar type
+  num,     // integers and all floats (not bool, not e8m0)
+  arith,   // integers, f16 bf16 f32 f64
+  int_,    // integers
+  float_,  // f16 bf16 f32 f64
+  bits,    // integers and bool
   bool_,
 };
 bool in_class(DType t, TypeClass c);
@@ -75,12 +109,12 @@ enum class SigKind : uint8_t {
 struct SigItem {
   std::string_view name;
   SigKind kind = SigKind::value;
-  char letter = 0;                      // type variable, or 0 when `fixed`
+  char letter = 0;  // type variable, or 0 when `fixed`
   TypeClass type_class = TypeClass::any;
-  DType fixed;                          // when letter is 0 and not `index`
-  bool index = false;                   // i32 or i64
+  DType fixed;         // when letter is 0 and not `index`
+  bool index = false;  // i32 or i64
   bool optional = false, variadic = false;
-  std::string_view clause;              // introduced by this word or attribute group
+  std::string_view clause;  // introduced by this word or attribute group
 };
 struct Signature {
   SigItem results[3], operands[4];
@@ -108,7 +142,7 @@ struct OpInfo {
   bool requires_attr(AttrTag t) const { return required_attrs >> static_cast<int>(t) & 1; }
 };
 
-std::span<const OpInfo> all_ops();       // in the order of Op
+std::span<const OpInfo> all_ops();  // in the order of Op
 const OpInfo& op_info(Op op);
 const OpInfo* find_op(std::string_view name);
 const OpInfo* find_op_code(uint32_t code);

@@ -48,8 +48,8 @@ struct Constant {
   bool operator==(const Constant&) const = default;
 };
 
-// One position of an access. A point is a scalar (drops the dimension) or a rank-1 i32 tile (gather:
-// the dimension becomes the tile's length). Offsets are elements, computed in i64.
+// One position of an access. A point is a scalar (drops the dimension) or a rank-1 i32 tile
+// (gather: the dimension becomes the tile's length). Offsets are elements, computed in i64.
 enum class IndexKind : uint8_t {
   point = 0,  // start
   range = 1,  // start :+ extent   (static extent)
@@ -63,16 +63,17 @@ struct Index {
   bool operator==(const Index&) const = default;
 };
 struct Access {
-  uint32_t base = 0;  // value: a tensor, shared tile, view, mbarrier, or a register tile (slice, insert)
-  Ref item;           // the element of a list parameter, `w{%l}`; none otherwise
+  uint32_t base =
+      0;     // value: a tensor, shared tile, view, mbarrier, or a register tile (slice, insert)
+  Ref item;  // the element of a list parameter, `w{%l}`; none otherwise
   uint32_t first_index = 0, n_indices = 0;  // in Kernel::indices
   bool operator==(const Access&) const = default;
 };
 
 struct Attr {
   AttrTag tag{};
-  // integer: the number; constant: index into Kernel::constants; layout: index into Module::layouts;
-  // perm: dimension i in bits [4i, 4i+4), count in bits [32, 36); flag: 1.
+  // integer: the number; constant: index into Kernel::constants; layout: index into
+  // Module::layouts; perm: dimension i in bits [4i, 4i+4), count in bits [32, 36); flag: 1.
   int64_t value = 1;
   bool operator==(const Attr&) const = default;
 };
@@ -87,7 +88,8 @@ struct Inst {
   Op op{};
   uint8_t n_results = 0, n_attrs = 0;
   uint16_t n_args = 0;
-  uint32_t first_ref = 0;   // in Kernel::refs: results, then operands (absent optional ones are none)
+  uint32_t first_ref =
+      0;  // in Kernel::refs: results, then operands (absent optional ones are none)
   uint32_t first_attr = 0;  // in Kernel::attrs, ascending by tag
   Loc loc;
 };
@@ -101,13 +103,14 @@ enum class Direction : uint8_t { scalar = 0, in = 1, out = 2, inout = 3, workspa
 // Parameter i, workspace or let is value i of its kernel, in order of declaration.
 struct Param {
   Direction dir = Direction::scalar;
-  // Tensors: extents, and strides in elements (empty: row-major). List: how many tensors (empty: one).
+  // Tensors: extents, and strides in elements (empty: row-major). List: how many tensors (empty:
+  // one).
   std::vector<HostExpr> shape, strides;
   HostExpr list;
-  HostExpr let;               // the value of a let
-  uint32_t aligned = 0;       // bytes; 0: the element's own alignment
-  bool may_alias = false;     // `in`: may overlap written tensors
-  bool kept = false;          // workspace: kept between launches; else zeroed before each
+  HostExpr let;            // the value of a let
+  uint32_t aligned = 0;    // bytes; 0: the element's own alignment
+  bool may_alias = false;  // `in`: may overlap written tensors
+  bool kept = false;       // workspace: kept between launches; else zeroed before each
   // Facts of an integer scalar, checked at launch.
   int64_t divisible = 1;
   std::optional<int64_t> lo, hi;
@@ -145,13 +148,22 @@ struct Kernel {
   std::vector<Ref> refs;
   std::vector<Inst> code;
 
-  std::span<const Ref> results(const Inst& i) const { return {refs.data() + i.first_ref, i.n_results}; }
-  std::span<const Ref> args(const Inst& i) const { return {refs.data() + i.first_ref + i.n_results, i.n_args}; }
-  std::span<const Attr> attrs_of(const Inst& i) const { return {attrs.data() + i.first_attr, i.n_attrs}; }
-  std::span<const Index> indices_of(const Access& a) const { return {indices.data() + a.first_index, a.n_indices}; }
+  std::span<const Ref> results(const Inst& i) const {
+    return {refs.data() + i.first_ref, i.n_results};
+  }
+  std::span<const Ref> args(const Inst& i) const {
+    return {refs.data() + i.first_ref + i.n_results, i.n_args};
+  }
+  std::span<const Attr> attrs_of(const Inst& i) const {
+    return {attrs.data() + i.first_attr, i.n_attrs};
+  }
+  std::span<const Index> indices_of(const Access& a) const {
+    return {indices.data() + a.first_index, a.n_indices};
+  }
   // The attribute's value, or none.
   std::optional<int64_t> attr(const Inst& i, AttrTag tag) const {
-    for (const Attr& a : attrs_of(i)) if (a.tag == tag) return a.value;
+    for (const Attr& a : attrs_of(i))
+      if (a.tag == tag) return a.value;
     return {};
   }
   bool has(const Inst& i, AttrTag tag) const { return attr(i, tag).has_value(); }
@@ -168,7 +180,7 @@ struct Module {
   std::vector<LayoutDef> layouts;
   std::vector<std::string> files;  // names that Locs refer to
   std::string producer;
-  std::string source;              // the generic text, if kept
+  std::string source;  // the generic text, if kept
 };
 
 // "matmul<BM=16, W=u4>".

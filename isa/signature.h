@@ -1,6 +1,7 @@
 // The signature strings of isa.def, parsed at compile time; a malformed one does not compile.
 // Grammar: [item {item}] "=" [item {"," item}]   or, without results,   [item {"," item}]
-//   item = name ":" ["$" | "@" | "&" | "~"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"] ["=" word]
+//   item = name ":" ["$" | "@" | "&" | "~"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"]
+//   ["=" word]
 #pragma once
 #include "isa/isa.h"
 
@@ -10,7 +11,9 @@ namespace sig_detail {
 
 struct Cursor {
   std::string_view rest;
-  constexpr void space() { while (!rest.empty() && rest[0] == ' ') rest.remove_prefix(1); }
+  constexpr void space() {
+    while (!rest.empty() && rest[0] == ' ') rest.remove_prefix(1);
+  }
   constexpr bool eat(char c) {
     if (rest.empty() || rest[0] != c) return false;
     rest.remove_prefix(1);
@@ -18,8 +21,10 @@ struct Cursor {
   }
   constexpr std::string_view word() {
     size_t n = 0;
-    while (n < rest.size() && ((rest[n] >= 'a' && rest[n] <= 'z') || (rest[n] >= 'A' && rest[n] <= 'Z') ||
-                               (rest[n] >= '0' && rest[n] <= '9') || rest[n] == '_')) ++n;
+    while (n < rest.size() &&
+           ((rest[n] >= 'a' && rest[n] <= 'z') || (rest[n] >= 'A' && rest[n] <= 'Z') ||
+            (rest[n] >= '0' && rest[n] <= '9') || rest[n] == '_'))
+      ++n;
     std::string_view w = rest.substr(0, n);
     rest.remove_prefix(n);
     if (w.empty()) throw "signature: expected a word";
@@ -29,16 +34,22 @@ struct Cursor {
 
 constexpr TypeClass parse_class(std::string_view w) {
   constexpr std::pair<std::string_view, TypeClass> kClasses[] = {
-      {"any", TypeClass::any},   {"num", TypeClass::num},      {"arith", TypeClass::arith}, {"int", TypeClass::int_},
-      {"float", TypeClass::float_}, {"bits", TypeClass::bits}, {"bool", TypeClass::bool_}};
-  for (auto& [name, c] : kClasses) if (name == w) return c;
+      {"any", TypeClass::any},   {"num", TypeClass::num},      {"arith", TypeClass::arith},
+      {"int", TypeClass::int_},  {"float", TypeClass::float_}, {"bits", TypeClass::bits},
+      {"bool", TypeClass::bool_}};
+  for (auto& [name, c] : kClasses)
+    if (name == w) return c;
   throw "signature: unknown type class";
 }
 
 constexpr DType parse_fixed(std::string_view w) {
-  constexpr std::pair<std::string_view, DType> kFixed[] = {
-      {"bool", dt::bool_}, {"i32", dt::i32_}, {"u32", dt::u32_}, {"i64", dt::i64_}, {"u64", dt::u64_}};
-  for (auto& [name, t] : kFixed) if (name == w) return t;
+  constexpr std::pair<std::string_view, DType> kFixed[] = {{"bool", dt::bool_},
+                                                           {"i32", dt::i32_},
+                                                           {"u32", dt::u32_},
+                                                           {"i64", dt::i64_},
+                                                           {"u64", dt::u64_}};
+  for (auto& [name, t] : kFixed)
+    if (name == w) return t;
   throw "signature: unknown type";
 }
 
@@ -86,12 +97,16 @@ consteval Signature parse_signature(std::string_view text) {
   // A letter's class is stated once and holds for each of its uses.
   auto class_of = [&](char letter) {
     TypeClass found = TypeClass::any;
-    for (const SigItem& i : s.results) if (i.letter == letter && i.type_class != TypeClass::any) found = i.type_class;
-    for (const SigItem& i : s.operands) if (i.letter == letter && i.type_class != TypeClass::any) found = i.type_class;
+    for (const SigItem& i : s.results)
+      if (i.letter == letter && i.type_class != TypeClass::any) found = i.type_class;
+    for (const SigItem& i : s.operands)
+      if (i.letter == letter && i.type_class != TypeClass::any) found = i.type_class;
     return found;
   };
-  for (SigItem& i : s.results) if (i.letter) i.type_class = class_of(i.letter);
-  for (SigItem& i : s.operands) if (i.letter) i.type_class = class_of(i.letter);
+  for (SigItem& i : s.results)
+    if (i.letter) i.type_class = class_of(i.letter);
+  for (SigItem& i : s.operands)
+    if (i.letter) i.type_class = class_of(i.letter);
   return s;
 }
 

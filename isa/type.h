@@ -27,7 +27,8 @@ struct Shape {
   const int64_t* end() const { return dim.data() + rank; }
   bool push(int64_t d) { return rank < limits::max_rank ? (dim[rank++] = d, true) : false; }
   bool is_static() const {
-    for (int64_t d : *this) if (d < 0) return false;
+    for (int64_t d : *this)
+      if (d < 0) return false;
     return true;
   }
   // Product of the extents; meaningful for verified static shapes.

@@ -14,7 +14,9 @@
 
 namespace tess {
 
-Span KernelVerifier::span_of(const Inst& inst) const { return {inst.loc.file, inst.loc.line, inst.loc.col, 1}; }
+Span KernelVerifier::span_of(const Inst& inst) const {
+  return {inst.loc.file, inst.loc.line, inst.loc.col, 1};
+}
 
 void KernelVerifier::report(Diag code, std::string message, Span span, std::string hint) {
   if (out_.size() - first_ >= static_cast<size_t>(limits::max_errors)) return;
@@ -32,21 +34,25 @@ namespace {
 bool valid_shape(const Shape& s, int64_t most, bool dynamic) {
   if (s.rank > limits::max_rank) return false;
   for (int i = 0; i < limits::max_rank; ++i) {
-    if (i >= s.rank ? s.dim[i] != 0 : !((dynamic && s[i] == kDynamic) || (s[i] >= 1 && s[i] <= most))) return false;
+    if (i >= s.rank ? s.dim[i] != 0
+                    : !((dynamic && s[i] == kDynamic) || (s[i] >= 1 && s[i] <= most)))
+      return false;
   }
   return true;
 }
 
 bool valid_name(const std::string& name) {
   if (name.size() > static_cast<size_t>(limits::max_name_bytes)) return false;
-  return std::none_of(name.begin(), name.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+  return std::none_of(name.begin(), name.end(),
+                      [](unsigned char c) { return c <= ' ' || c == 0x7f; });
 }
 
 }  // namespace
 
 bool KernelVerifier::check_host_expr(const HostExpr& e, uint32_t before, std::string_view what) {
   if (e.tokens.size() > static_cast<size_t>(limits::max_host_tokens) || !well_formed(e)) {
-    report(diag::bad_host_expr, fmt::format("{} of `{}` is no well-formed expression", what, k_.name), kernel_span());
+    report(diag::bad_host_expr,
+           fmt::format("{} of `{}` is no well-formed expression", what, k_.name), kernel_span());
     return false;
   }
   for (const HostToken& t : e.tokens) {
@@ -54,10 +60,15 @@ bool KernelVerifier::check_host_expr(const HostExpr& e, uint32_t before, std::st
     bool known = t.value >= 0 && t.value < before;
     if (known) {
       const Param& p = k_.params[t.value];
-      known = (p.dir == Direction::scalar || p.dir == Direction::let) && k_.values[t.value].type.dtype.is_int();
+      known = (p.dir == Direction::scalar || p.dir == Direction::let) &&
+              k_.values[t.value].type.dtype.is_int();
     }
     if (!known) {
-      report(diag::bad_host_expr, fmt::format("{} of `{}` uses something that is no integer scalar parameter or earlier let", what, k_.name), kernel_span());
+      report(diag::bad_host_expr,
+             fmt::format(
+                 "{} of `{}` uses something that is no integer scalar parameter or earlier let",
+                 what, k_.name),
+             kernel_span());
       return false;
     }
   }
@@ -66,69 +77,116 @@ bool KernelVerifier::check_host_expr(const HostExpr& e, uint32_t before, std::st
 
 void KernelVerifier::check_params() {
   std::set<std::string_view> names;
-  if (k_.params.size() > static_cast<size_t>(limits::max_params)) return report(diag::limit_exceeded, fmt::format("`{}` has {} parameters; at most {}", k_.name, k_.params.size(), limits::max_params), kernel_span());
+  if (k_.params.size() > static_cast<size_t>(limits::max_params))
+    return report(diag::limit_exceeded,
+                  fmt::format("`{}` has {} parameters; at most {}", k_.name, k_.params.size(),
+                              limits::max_params),
+                  kernel_span());
   for (uint32_t i = 0; i < k_.params.size(); ++i) {
     const Param& p = k_.params[i];
     const Value& v = k_.values[i];
-    auto bad = [&](std::string why) { report(diag::bad_param, fmt::format("parameter `{}`: {}", v.name, why), kernel_span()); };
+    auto bad = [&](std::string why) {
+      report(diag::bad_param, fmt::format("parameter `{}`: {}", v.name, why), kernel_span());
+    };
     bool scalar = p.dir == Direction::scalar || p.dir == Direction::let;
-    if (v.name.empty() || !names.insert(v.name).second) report(diag::bad_name, fmt::format("parameter {} of `{}` has no name of its own", i, k_.name), kernel_span());
-    if (scalar != v.type.is_scalar() || (!scalar && v.type.space != Space::global)) { bad("its type does not fit its kind"); continue; }
-    uint32_t before = p.dir == Direction::let || p.dir == Direction::workspace ? i : static_cast<uint32_t>(k_.params.size());
+    if (v.name.empty() || !names.insert(v.name).second)
+      report(diag::bad_name, fmt::format("parameter {} of `{}` has no name of its own", i, k_.name),
+             kernel_span());
+    if (scalar != v.type.is_scalar() || (!scalar && v.type.space != Space::global)) {
+      bad("its type does not fit its kind");
+      continue;
+    }
+    uint32_t before = p.dir == Direction::let || p.dir == Direction::workspace
+                          ? i
+                          : static_cast<uint32_t>(k_.params.size());
     if (p.dir == Direction::let) {
-      if (!v.type.dtype.is_int() || v.type.dtype.bits < 32) bad("a let is an integer of 32 or 64 bits");
+      if (!v.type.dtype.is_int() || v.type.dtype.bits < 32)
+        bad("a let is an integer of 32 or 64 bits");
       check_host_expr(p.let, i, "a let");
     } else if (!p.let.tokens.empty()) {
       bad("only a let has a value");
     }
     if (scalar) {
-      if (!p.shape.empty() || !p.strides.empty() || !p.list.tokens.empty()) bad("a scalar has no shape");
+      if (!p.shape.empty() || !p.strides.empty() || !p.list.tokens.empty())
+        bad("a scalar has no shape");
       bool facts = p.divisible != 1 || p.lo || p.hi;
-      if (facts && (!v.type.dtype.is_int() || p.divisible < 1 || (p.lo && p.hi && *p.lo > *p.hi))) bad("its facts are not those of an integer");
+      if (facts && (!v.type.dtype.is_int() || p.divisible < 1 || (p.lo && p.hi && *p.lo > *p.hi)))
+        bad("its facts are not those of an integer");
       continue;
     }
-    if (p.shape.size() != v.type.shape.rank) { bad("its shape and its type differ"); continue; }
+    if (p.shape.size() != v.type.shape.rank) {
+      bad("its shape and its type differ");
+      continue;
+    }
     for (size_t d = 0; d < p.shape.size(); ++d) {
       bool fixed = p.shape[d].is_constant();
       if (!check_host_expr(p.shape[d], before, "an extent")) continue;
-      if (fixed ? v.type.shape[d] != p.shape[d].constant() || v.type.shape[d] < 1 : v.type.shape[d] != kDynamic) bad("its shape and its type differ");
+      if (fixed ? v.type.shape[d] != p.shape[d].constant() || v.type.shape[d] < 1
+                : v.type.shape[d] != kDynamic)
+        bad("its shape and its type differ");
     }
-    if (!p.strides.empty() && p.strides.size() != p.shape.size()) bad(fmt::format("{} strides for {} dimensions", p.strides.size(), p.shape.size()));
+    if (!p.strides.empty() && p.strides.size() != p.shape.size())
+      bad(fmt::format("{} strides for {} dimensions", p.strides.size(), p.shape.size()));
     for (const HostExpr& e : p.strides) check_host_expr(e, before, "a stride");
     if (!p.list.tokens.empty()) check_host_expr(p.list, before, "a list length");
-    if (p.aligned & (p.aligned - 1) || p.aligned > 1 << 20) bad(fmt::format("aligned({}): a power of two up to 2^20", p.aligned));
+    if (p.aligned & (p.aligned - 1) || p.aligned > 1 << 20)
+      bad(fmt::format("aligned({}): a power of two up to 2^20", p.aligned));
     if (p.may_alias && p.dir != Direction::in) bad("`may_alias` is for `in` parameters");
-    if (p.dir == Direction::workspace && (!p.list.tokens.empty() || !p.strides.empty())) bad("a workspace has a plain shape");
+    if (p.dir == Direction::workspace && (!p.list.tokens.empty() || !p.strides.empty()))
+      bad("a workspace has a plain shape");
   }
 }
 
 bool KernelVerifier::check_header() {
   uint32_t all = static_cast<uint32_t>(k_.params.size());
-  auto bad = [&](std::string why) { report(diag::bad_header, fmt::format("kernel `{}`: {}", k_.name, why), kernel_span()); };
-  if (k_.values.size() < k_.params.size()) { report(diag::bad_reference, "fewer values than parameters", kernel_span()); return false; }
-  if (k_.values.size() > static_cast<size_t>(limits::max_values) || k_.code.size() > static_cast<size_t>(limits::max_insts)) {
+  auto bad = [&](std::string why) {
+    report(diag::bad_header, fmt::format("kernel `{}`: {}", k_.name, why), kernel_span());
+  };
+  if (k_.values.size() < k_.params.size()) {
+    report(diag::bad_reference, "fewer values than parameters", kernel_span());
+    return false;
+  }
+  if (k_.values.size() > static_cast<size_t>(limits::max_values) ||
+      k_.code.size() > static_cast<size_t>(limits::max_insts)) {
     report(diag::limit_exceeded, fmt::format("kernel `{}` is too large", k_.name), kernel_span());
     return false;
   }
-  if (k_.name.empty() || !valid_name(k_.name)) report(diag::bad_name, "a kernel without a valid name", kernel_span());
-  if (k_.warps < 1 || k_.warps > limits::max_warps) bad(fmt::format("warps({}); 1 to {}", k_.warps, limits::max_warps));
-  if (k_.cluster < 1 || k_.cluster > limits::max_cluster) bad(fmt::format("cluster({}); 1 to {}", k_.cluster, limits::max_cluster));
+  if (k_.name.empty() || !valid_name(k_.name))
+    report(diag::bad_name, "a kernel without a valid name", kernel_span());
+  if (k_.warps < 1 || k_.warps > limits::max_warps)
+    bad(fmt::format("warps({}); 1 to {}", k_.warps, limits::max_warps));
+  if (k_.cluster < 1 || k_.cluster > limits::max_cluster)
+    bad(fmt::format("cluster({}); 1 to {}", k_.cluster, limits::max_cluster));
   if (k_.grid_rank < 1 || k_.grid_rank > 3) bad("a grid has one to three dimensions");
   if (k_.blocks_per_sm > 32) bad(fmt::format("blocks_per_sm({}); at most 32", k_.blocks_per_sm));
   for (const Binding& b : k_.bindings)
-    if (!valid_name(b.name) || b.name.empty() || (b.type ? !is_valid_dtype(*b.type) : !valid_constant(b.value))) report(diag::bad_name, fmt::format("kernel `{}` has an invalid binding", k_.name), kernel_span());
+    if (!valid_name(b.name) || b.name.empty() ||
+        (b.type ? !is_valid_dtype(*b.type) : !valid_constant(b.value)))
+      report(diag::bad_name, fmt::format("kernel `{}` has an invalid binding", k_.name),
+             kernel_span());
   for (size_t i = 1; i < k_.bindings.size(); ++i)
-    if (k_.bindings[i - 1].name >= k_.bindings[i].name) report(diag::bad_name, fmt::format("the bindings of `{}` are not sorted by name", k_.name), kernel_span());
+    if (k_.bindings[i - 1].name >= k_.bindings[i].name)
+      report(diag::bad_name, fmt::format("the bindings of `{}` are not sorted by name", k_.name),
+             kernel_span());
   for (const Value& v : k_.values) {
     bool memory = v.type.is_memory();
     int64_t most = memory ? limits::max_extent : limits::max_tile_elements;
-    if (!valid_name(v.name) || !is_valid_dtype(v.type.dtype) || !valid_shape(v.type.shape, most, memory) || (v.type.ring && (v.type.space != Space::shared || v.type.shape.rank < 2)) || v.type.space > Space::mbar) {
-      report(diag::bad_name, fmt::format("value `{}` of `{}` has an invalid name or type", v.name, k_.name), kernel_span());
+    if (!valid_name(v.name) || !is_valid_dtype(v.type.dtype) ||
+        !valid_shape(v.type.shape, most, memory) ||
+        (v.type.ring && (v.type.space != Space::shared || v.type.shape.rank < 2)) ||
+        v.type.space > Space::mbar) {
+      report(diag::bad_name,
+             fmt::format("value `{}` of `{}` has an invalid name or type", v.name, k_.name),
+             kernel_span());
       return false;
     }
   }
   for (const Constant& c : k_.constants)
-    if (!valid_constant(c)) { report(diag::bad_constant, fmt::format("a constant of `{}` is wider than its type", k_.name), kernel_span()); return false; }
+    if (!valid_constant(c)) {
+      report(diag::bad_constant, fmt::format("a constant of `{}` is wider than its type", k_.name),
+             kernel_span());
+      return false;
+    }
   for (const HostExpr& e : k_.grid) check_host_expr(e, all, "the grid");
   check_params();
   return !failed_;
@@ -145,10 +203,14 @@ bool KernelVerifier::valid_constant(const Constant& c) {
 bool KernelVerifier::check_references() {
   auto ref_ok = [&](Ref r, bool access_ok) {
     switch (r.kind()) {
-      case RefKind::value: return r.index() < k_.values.size();
-      case RefKind::constant: return r.index() < k_.constants.size();
-      case RefKind::access: return access_ok && r.index() < k_.accesses.size();
-      case RefKind::none: return true;
+      case RefKind::value:
+        return r.index() < k_.values.size();
+      case RefKind::constant:
+        return r.index() < k_.constants.size();
+      case RefKind::access:
+        return access_ok && r.index() < k_.accesses.size();
+      case RefKind::none:
+        return true;
     }
     return false;
   };
@@ -157,24 +219,35 @@ bool KernelVerifier::check_references() {
     return false;
   };
   for (const Index& i : k_.indices) {
-    if (i.kind > IndexKind::all || !ref_ok(i.start, false) || !ref_ok(i.stop, false)) return bad("an index refers to nothing");
+    if (i.kind > IndexKind::all || !ref_ok(i.start, false) || !ref_ok(i.stop, false))
+      return bad("an index refers to nothing");
     bool start = i.kind != IndexKind::all, stop = i.kind == IndexKind::span;
-    if (start == i.start.is_none() || stop == i.stop.is_none()) return bad("an index lacks its start or end");
+    if (start == i.start.is_none() || stop == i.stop.is_none())
+      return bad("an index lacks its start or end");
   }
   for (const Access& a : k_.accesses) {
-    if (a.base >= k_.values.size() || !ref_ok(a.item, false) || uint64_t{a.first_index} + a.n_indices > k_.indices.size()) return bad("an access refers to nothing");
+    if (a.base >= k_.values.size() || !ref_ok(a.item, false) ||
+        uint64_t{a.first_index} + a.n_indices > k_.indices.size())
+      return bad("an access refers to nothing");
   }
   for (const Inst& inst : k_.code) {
     if (static_cast<int>(inst.op) >= kOpCount) return bad("an unknown instruction");
-    if (uint64_t{inst.first_ref} + inst.n_results + inst.n_args > k_.refs.size() || uint64_t{inst.first_attr} + inst.n_attrs > k_.attrs.size()) return bad("an instruction's operands lie outside the module");
-    if (inst.loc.line && inst.loc.file >= m_.files.size() && !m_.files.empty()) return bad("a place in an unknown file");
-    for (Ref r : k_.results(inst)) if (!r.is_value() || r.index() >= k_.values.size()) return bad("a result is no value");
-    for (Ref r : k_.args(inst)) if (!ref_ok(r, true)) return bad("an operand refers to nothing");
+    if (uint64_t{inst.first_ref} + inst.n_results + inst.n_args > k_.refs.size() ||
+        uint64_t{inst.first_attr} + inst.n_attrs > k_.attrs.size())
+      return bad("an instruction's operands lie outside the module");
+    if (inst.loc.line && inst.loc.file >= m_.files.size() && !m_.files.empty())
+      return bad("a place in an unknown file");
+    for (Ref r : k_.results(inst))
+      if (!r.is_value() || r.index() >= k_.values.size()) return bad("a result is no value");
+    for (Ref r : k_.args(inst))
+      if (!ref_ok(r, true)) return bad("an operand refers to nothing");
     for (const Attr& a : k_.attrs_of(inst)) {
       const AttrInfo* info = find_attr(a.tag);
       if (!info) return bad("an unknown attribute");
-      bool ok = info->kind != AttrKind::layout || (a.value >= 0 && a.value < static_cast<int64_t>(m_.layouts.size()));
-      ok &= info->kind != AttrKind::constant || (a.value >= 0 && a.value < static_cast<int64_t>(k_.constants.size()));
+      bool ok = info->kind != AttrKind::layout ||
+                (a.value >= 0 && a.value < static_cast<int64_t>(m_.layouts.size()));
+      ok &= info->kind != AttrKind::constant ||
+            (a.value >= 0 && a.value < static_cast<int64_t>(k_.constants.size()));
       if (!ok) return bad("an attribute refers to nothing");
     }
   }
@@ -193,11 +266,15 @@ bool KernelVerifier::check_nesting() {
     info_.match[pc] = pc;
     Op op = k_.code[pc].op;
     switch (op) {
-      case Op::for_: case Op::while_: case Op::if_:
+      case Op::for_:
+      case Op::while_:
+      case Op::if_:
         open.push_back({op, pc, pc});
-        info_.max_nesting = std::max<uint32_t>(info_.max_nesting, static_cast<uint32_t>(open.size()));
+        info_.max_nesting =
+            std::max<uint32_t>(info_.max_nesting, static_cast<uint32_t>(open.size()));
         if (open.size() > static_cast<size_t>(limits::max_nesting)) {
-          report_at(pc, diag::limit_exceeded, fmt::format("blocks nest deeper than {}", limits::max_nesting));
+          report_at(pc, diag::limit_exceeded,
+                    fmt::format("blocks nest deeper than {}", limits::max_nesting));
           return false;
         }
         break;
@@ -218,20 +295,28 @@ bool KernelVerifier::check_nesting() {
         info_.match[pc] = open.back().start;
         open.pop_back();
         break;
-      case Op::break_: case Op::continue_: case Op::test: {
-        auto loop = std::find_if(open.rbegin(), open.rend(), [](const Open& o) { return o.op == Op::for_ || o.op == Op::while_; });
+      case Op::break_:
+      case Op::continue_:
+      case Op::test: {
+        auto loop = std::find_if(open.rbegin(), open.rend(), [](const Open& o) {
+          return o.op == Op::for_ || o.op == Op::while_;
+        });
         if (loop == open.rend() || (op == Op::test && loop->op != Op::while_)) {
-          report_at(pc, diag::not_in_loop, op == Op::test ? "`test` belongs to a `while`" : fmt::format("`{}` outside a loop", op_info(op).name));
+          report_at(pc, diag::not_in_loop,
+                    op == Op::test ? "`test` belongs to a `while`"
+                                   : fmt::format("`{}` outside a loop", op_info(op).name));
           return false;
         }
         info_.match[pc] = loop->start;
         break;
       }
-      default: break;
+      default:
+        break;
     }
   }
   if (!open.empty()) {
-    report_at(open.back().start, diag::blocks_unbalanced, fmt::format("`{}` is never closed", op_info(k_.code[open.back().start].op).name));
+    report_at(open.back().start, diag::blocks_unbalanced,
+              fmt::format("`{}` is never closed", op_info(k_.code[open.back().start].op).name));
     return false;
   }
   return true;
@@ -246,8 +331,14 @@ void KernelVerifier::check_types() {
     auto refuse = [&](const TypeError& e) { report_at(pc, e.code, e.message, e.hint); };
     auto attr_span = k_.attrs_of(inst);
     for (size_t i = 1; i < attr_span.size(); ++i)
-      if (attr_span[i - 1].tag >= attr_span[i].tag) { report_at(pc, diag::attr_conflict, "attributes are not in ascending order"); break; }
-    if (auto e = check_attrs(op, attr_span)) { refuse(*e); continue; }
+      if (attr_span[i - 1].tag >= attr_span[i].tag) {
+        report_at(pc, diag::attr_conflict, "attributes are not in ascending order");
+        break;
+      }
+    if (auto e = check_attrs(op, attr_span)) {
+      refuse(*e);
+      continue;
+    }
     args.clear();
     bool ok = true;
     for (size_t a = 0; ok && a < inst.n_args; ++a) {
@@ -262,7 +353,11 @@ void KernelVerifier::check_types() {
       if (r.is_access()) {
         const Access& access = k_.accesses[r.index()];
         AccessType t = access_type(k_, access, op.rule == Rule::slice_);
-        if (t.error) { refuse(*t.error); ok = false; break; }
+        if (t.error) {
+          refuse(*t.error);
+          ok = false;
+          break;
+        }
         arg.type = t.type;
         arg.access = &access;
       }
@@ -278,17 +373,26 @@ void KernelVerifier::check_types() {
     } else if (op.form == Form::opt_typed && inst.n_results) {
       written = Type{Space::reg, false, k_.values[k_.results(inst)[0].index()].type.dtype, {}};
     }
-    InferInput in{&k_, &op, args, attr_span, written, has_type && op.rule != Rule::cast_, inst.n_results};
+    InferInput in{&k_,           &op, args, attr_span, written, has_type && op.rule != Rule::cast_,
+                  inst.n_results};
     Typing typing = infer(in);
-    if (typing.error) { refuse(*typing.error); continue; }
+    if (typing.error) {
+      refuse(*typing.error);
+      continue;
+    }
     for (size_t r = 0; r < typing.results.size(); ++r) {
       const Value& v = k_.values[k_.results(inst)[r].index()];
       if (v.type != typing.results[r])
-        report_at(pc, diag::result_type, fmt::format("`%{}` is {}, but `{}` gives {}", v.name, type_text(v.type), op.name, type_text(typing.results[r])), "a name keeps one type: use another name, or `cast`");
+        report_at(pc, diag::result_type,
+                  fmt::format("`%{}` is {}, but `{}` gives {}", v.name, type_text(v.type), op.name,
+                              type_text(typing.results[r])),
+                  "a name keeps one type: use another name, or `cast`");
     }
     for (const Attr& a : attr_span)
-      if (find_attr(a.tag)->kind == AttrKind::constant && (typing.results.empty() || k_.constants[a.value].type != typing.results[0].dtype))
-        report_at(pc, diag::type_mismatch, fmt::format("`{}` has another type than the result", find_attr(a.tag)->name));
+      if (find_attr(a.tag)->kind == AttrKind::constant &&
+          (typing.results.empty() || k_.constants[a.value].type != typing.results[0].dtype))
+        report_at(pc, diag::type_mismatch,
+                  fmt::format("`{}` has another type than the result", find_attr(a.tag)->name));
     check_writes(pc, inst, op);
   }
 }
@@ -304,7 +408,10 @@ void KernelVerifier::check_writes(uint32_t pc, const Inst& inst, const OpInfo& o
     uint32_t base = r.is_access() ? k_.accesses[r.index()].base : r.index();
     uint32_t origin = root_[base];
     if (origin < k_.params.size() && k_.params[origin].dir == Direction::in)
-      report_at(pc, diag::write_to_in, fmt::format("`{}` writes `{}`, which is an `in` parameter", op.name, k_.values[origin].name), "declare it `inout` or `out`");
+      report_at(pc, diag::write_to_in,
+                fmt::format("`{}` writes `{}`, which is an `in` parameter", op.name,
+                            k_.values[origin].name),
+                "declare it `inout` or `out`");
   }
 }
 
@@ -319,7 +426,8 @@ void KernelVerifier::find_roots() {
     Ref r = k_.args(inst)[0];
     if (!r.is_value() && !r.is_access()) continue;
     uint32_t from = root_[r.is_access() ? k_.accesses[r.index()].base : r.index()];
-    bool keep = root_[d] != d && root_[d] < k_.params.size() && k_.params[root_[d]].dir == Direction::in;
+    bool keep =
+        root_[d] != d && root_[d] < k_.params.size() && k_.params[root_[d]].dir == Direction::in;
     if (!keep) root_[d] = from;
   }
 }
@@ -344,14 +452,18 @@ std::optional<VerifiedModule> verify(Module module, Diagnostics& out) {
     out.push_back(make_diag(code, std::move(message)));
     good = false;
   };
-  if (module.kernels.size() > static_cast<size_t>(limits::max_kernels)) refuse(diag::limit_exceeded, fmt::format("{} kernels; at most {}", module.kernels.size(), limits::max_kernels));
+  if (module.kernels.size() > static_cast<size_t>(limits::max_kernels))
+    refuse(diag::limit_exceeded,
+           fmt::format("{} kernels; at most {}", module.kernels.size(), limits::max_kernels));
   VerifiedModule verified;
   std::set<std::string> keys;
   size_t kernels = good ? module.kernels.size() : 0;
   for (size_t i = 0; i < kernels; ++i) {
     KernelInfo info;
     good &= KernelVerifier(module, module.kernels[i], info, out).run();
-    if (good && !keys.insert(kernel_key(module.kernels[i])).second) refuse(diag::bad_name, fmt::format("kernel `{}` is defined twice", kernel_key(module.kernels[i])));
+    if (good && !keys.insert(kernel_key(module.kernels[i])).second)
+      refuse(diag::bad_name,
+             fmt::format("kernel `{}` is defined twice", kernel_key(module.kernels[i])));
     verified.info_.push_back(std::move(info));
   }
   if (!good) return {};

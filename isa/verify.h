@@ -1,5 +1,5 @@
-// verify(): Module -> VerifiedModule. Only a VerifiedModule can be run or compiled, and only verify()
-// makes one. Never crashes, never recurses on input depth; time linear in the module.
+// verify(): Module -> VerifiedModule. Only a VerifiedModule can be run or compiled, and only
+// verify() makes one. Never crashes, never recurses on input depth; time linear in the module.
 #pragma once
 #include <memory>
 #include <vector>
@@ -12,7 +12,8 @@ namespace tess {
 // What the verifier learnt of one kernel.
 struct KernelInfo {
   // Per instruction: for/while/if -> its end or else; else -> its end; end -> what opened it (an
-  // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its own index.
+  // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its
+  // own index.
   std::vector<uint32_t> match;
   uint32_t max_nesting = 0;
 };

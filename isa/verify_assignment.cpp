@@ -1,5 +1,6 @@
-// Definite assignment: every use is preceded by an assignment on every path, without reasoning about
-// values. One forward pass over the linear code; a log of newly assigned values replaces copying sets:
+// Definite assignment: every use is preceded by an assignment on every path, without reasoning
+// about values. One forward pass over the linear code; a log of newly assigned values replaces
+// copying sets:
 //
 //   if     each branch logs on top of the state before; what both branches logged stays
 //   for    the body may run zero times: nothing it assigns stays
@@ -17,9 +18,9 @@ namespace {
 
 struct Frame {
   Op op;
-  size_t start;                // log size when the block began
-  size_t exit = 0;             // while: log size at the first exit, at the body's level
-  bool exits = false;          // while: an exit was met
+  size_t start;        // log size when the block began
+  size_t exit = 0;     // while: log size at the first exit, at the body's level
+  bool exits = false;  // while: an exit was met
   bool dead_before = false;
   std::vector<uint32_t> then;  // if: what the first branch assigned
   bool then_dead = false;
@@ -29,7 +30,8 @@ struct Frame {
 }  // namespace
 
 void KernelVerifier::check_assignment() {
-  std::vector<uint8_t> assigned(k_.values.size(), 0), fixed(k_.values.size(), 0), reported(k_.values.size(), 0);
+  std::vector<uint8_t> assigned(k_.values.size(), 0), fixed(k_.values.size(), 0),
+      reported(k_.values.size(), 0);
   std::vector<uint32_t> log;
   std::vector<Frame> frames;
   bool dead = false, warned = false;
@@ -46,7 +48,9 @@ void KernelVerifier::check_assignment() {
   auto use = [&](uint32_t pc, uint32_t v) {
     if (dead || assigned[v] || reported[v]) return;
     reported[v] = 1;
-    report_at(pc, diag::not_assigned, fmt::format("`%{}` may be used before it is assigned", k_.values[v].name), "assign it on every path, or start with `undef`");
+    report_at(pc, diag::not_assigned,
+              fmt::format("`%{}` may be used before it is assigned", k_.values[v].name),
+              "assign it on every path, or start with `undef`");
   };
   auto use_ref = [&](uint32_t pc, Ref r) {
     if (r.is_value()) use(pc, r.index());
@@ -87,7 +91,9 @@ void KernelVerifier::check_assignment() {
         if (inst.op == Op::for_) {
           f.loop_var = k_.results(inst)[0].index();
           if (fixed[f.loop_var]) {
-            report_at(pc, diag::assign_fixed, fmt::format("`%{}` is already a parameter or the variable of a running loop", k_.values[f.loop_var].name));
+            report_at(pc, diag::assign_fixed,
+                      fmt::format("`%{}` is already a parameter or the variable of a running loop",
+                                  k_.values[f.loop_var].name));
             f.loop_var = 0xffffffff;
           } else {
             assign(f.loop_var);
@@ -127,7 +133,8 @@ void KernelVerifier::check_assignment() {
           } else {
             // Keep what both assigned: mark the then branch's while the else branch's are set.
             std::vector<uint32_t> both;
-            for (uint32_t v : f.then) if (assigned[v]) both.push_back(v);
+            for (uint32_t v : f.then)
+              if (assigned[v]) both.push_back(v);
             undo_to(f.start);
             for (uint32_t v : both) assign(v);
             dead = f.dead_before;
@@ -142,18 +149,27 @@ void KernelVerifier::check_assignment() {
         }
         continue;
       }
-      case Op::test: leave_while(); continue;
+      case Op::test:
+        leave_while();
+        continue;
       case Op::break_:
         leave_while();
         dead = true;
         continue;
       case Op::continue_:
       case Op::return_:
-      case Op::trap: dead = true; continue;
-      default: break;
+      case Op::trap:
+        dead = true;
+        continue;
+      default:
+        break;
     }
     for (Ref r : k_.results(inst)) {
-      if (fixed[r.index()]) report_at(pc, diag::assign_fixed, fmt::format("`{}` is a parameter or the variable of a running loop", k_.values[r.index()].name), "copy it to another name");
+      if (fixed[r.index()])
+        report_at(pc, diag::assign_fixed,
+                  fmt::format("`{}` is a parameter or the variable of a running loop",
+                              k_.values[r.index()].name),
+                  "copy it to another name");
       else assign(r.index());
     }
   }

@@ -1,4 +1,5 @@
-// Private to the verifier: the checks of one kernel, in the order in which they build on each other.
+// Private to the verifier: the checks of one kernel, in the order in which they build on each
+// other.
 #pragma once
 #include <string_view>
 
@@ -14,14 +15,14 @@ class KernelVerifier {
   bool run();
 
  private:
-  bool check_header();      // limits, names, types, constants, host expressions, parameters
+  bool check_header();  // limits, names, types, constants, host expressions, parameters
   void check_params();
   bool check_host_expr(const HostExpr& e, uint32_t before, std::string_view what);
   static bool valid_constant(const Constant& c);
   bool check_references();  // indices into arrays
   bool check_nesting();     // blocks; fills info.match
   void find_roots();
-  void check_types();       // infer, and compare
+  void check_types();  // infer, and compare
   void check_writes(uint32_t pc, const Inst& inst, const OpInfo& op);
   void check_assignment();  // verify_assignment.cpp
 

@@ -32,7 +32,8 @@ std::optional<Literal> literal_of_word(std::string_view text) {
   if (!real) return integer(hex ? text.substr(2) : text, hex ? 16 : 10);
   std::string copy(text);
   char* end = nullptr;
-  double v = std::strtod(copy.c_str(), &end);  // rounds to nearest; "C" locale by the host's contract
+  double v =
+      std::strtod(copy.c_str(), &end);  // rounds to nearest; "C" locale by the host's contract
   if (end != copy.c_str() + copy.size()) return {};
   return Literal::of_real(v);
 }
@@ -55,39 +56,78 @@ double literal_real(const Literal& l) {
 std::optional<Literal> fold_int(Operator op, int64_t a, int64_t b) {
   int64_t r = 0;
   switch (op) {
-    case Operator::add: if (__builtin_add_overflow(a, b, &r)) return {}; break;
-    case Operator::sub: if (__builtin_sub_overflow(a, b, &r)) return {}; break;
-    case Operator::mul: if (__builtin_mul_overflow(a, b, &r)) return {}; break;
-    case Operator::div: if (b == 0 || (a == INT64_MIN && b == -1)) return {}; r = a / b; break;
-    case Operator::bit_and: r = a & b; break;
-    case Operator::bit_or: r = a | b; break;
-    case Operator::bit_xor: r = a ^ b; break;
-    case Operator::shl: if (b < 0 || b > 62 || a < 0 || a > (INT64_MAX >> b)) return {}; r = a << b; break;
-    case Operator::shr: if (b < 0) return {}; r = a >> std::min<int64_t>(b, 63); break;
-    case Operator::eq: return Literal::of_bool(a == b);
-    case Operator::ne: return Literal::of_bool(a != b);
-    case Operator::lt: return Literal::of_bool(a < b);
-    case Operator::le: return Literal::of_bool(a <= b);
-    case Operator::gt: return Literal::of_bool(a > b);
-    case Operator::ge: return Literal::of_bool(a >= b);
-    default: return {};
+    case Operator::add:
+      if (__builtin_add_overflow(a, b, &r)) return {};
+      break;
+    case Operator::sub:
+      if (__builtin_sub_overflow(a, b, &r)) return {};
+      break;
+    case Operator::mul:
+      if (__builtin_mul_overflow(a, b, &r)) return {};
+      break;
+    case Operator::div:
+      if (b == 0 || (a == INT64_MIN && b == -1)) return {};
+      r = a / b;
+      break;
+    case Operator::bit_and:
+      r = a & b;
+      break;
+    case Operator::bit_or:
+      r = a | b;
+      break;
+    case Operator::bit_xor:
+      r = a ^ b;
+      break;
+    case Operator::shl:
+      if (b < 0 || b > 62 || a < 0 || a > (INT64_MAX >> b)) return {};
+      r = a << b;
+      break;
+    case Operator::shr:
+      if (b < 0) return {};
+      r = a >> std::min<int64_t>(b, 63);
+      break;
+    case Operator::eq:
+      return Literal::of_bool(a == b);
+    case Operator::ne:
+      return Literal::of_bool(a != b);
+    case Operator::lt:
+      return Literal::of_bool(a < b);
+    case Operator::le:
+      return Literal::of_bool(a <= b);
+    case Operator::gt:
+      return Literal::of_bool(a > b);
+    case Operator::ge:
+      return Literal::of_bool(a >= b);
+    default:
+      return {};
   }
   return Literal::of(r);
 }
 
 std::optional<Literal> fold_real(Operator op, double a, double b) {
   switch (op) {
-    case Operator::add: return Literal::of_real(a + b);
-    case Operator::sub: return Literal::of_real(a - b);
-    case Operator::mul: return Literal::of_real(a * b);
-    case Operator::div: return Literal::of_real(a / b);
-    case Operator::eq: return Literal::of_bool(a == b);
-    case Operator::ne: return Literal::of_bool(a != b);
-    case Operator::lt: return Literal::of_bool(a < b);
-    case Operator::le: return Literal::of_bool(a <= b);
-    case Operator::gt: return Literal::of_bool(a > b);
-    case Operator::ge: return Literal::of_bool(a >= b);
-    default: return {};
+    case Operator::add:
+      return Literal::of_real(a + b);
+    case Operator::sub:
+      return Literal::of_real(a - b);
+    case Operator::mul:
+      return Literal::of_real(a * b);
+    case Operator::div:
+      return Literal::of_real(a / b);
+    case Operator::eq:
+      return Literal::of_bool(a == b);
+    case Operator::ne:
+      return Literal::of_bool(a != b);
+    case Operator::lt:
+      return Literal::of_bool(a < b);
+    case Operator::le:
+      return Literal::of_bool(a <= b);
+    case Operator::gt:
+      return Literal::of_bool(a > b);
+    case Operator::ge:
+      return Literal::of_bool(a >= b);
+    default:
+      return {};
   }
 }
 
@@ -96,7 +136,8 @@ std::optional<Literal> fold_real(Operator op, double a, double b) {
 std::optional<Literal> fold(Operator op, const Literal& a, const Literal& b) {
   using K = Literal::Kind;
   if (op == Operator::neg) {
-    if (a.kind == K::integer) return Literal{K::integer, !a.negative && a.magnitude != 0, a.magnitude, 0};
+    if (a.kind == K::integer)
+      return Literal{K::integer, !a.negative && a.magnitude != 0, a.magnitude, 0};
     if (a.kind == K::real) return Literal::of_real(-a.real);
     return {};
   }
@@ -108,14 +149,23 @@ std::optional<Literal> fold(Operator op, const Literal& a, const Literal& b) {
     if (a.kind != b.kind) return {};
     bool x = a.magnitude, y = b.magnitude;
     switch (op) {
-      case Operator::and_and: case Operator::bit_and: return Literal::of_bool(x && y);
-      case Operator::or_or: case Operator::bit_or: return Literal::of_bool(x || y);
-      case Operator::bit_xor: case Operator::ne: return Literal::of_bool(x != y);
-      case Operator::eq: return Literal::of_bool(x == y);
-      default: return {};
+      case Operator::and_and:
+      case Operator::bit_and:
+        return Literal::of_bool(x && y);
+      case Operator::or_or:
+      case Operator::bit_or:
+        return Literal::of_bool(x || y);
+      case Operator::bit_xor:
+      case Operator::ne:
+        return Literal::of_bool(x != y);
+      case Operator::eq:
+        return Literal::of_bool(x == y);
+      default:
+        return {};
     }
   }
-  if (a.kind == K::real || b.kind == K::real) return fold_real(op, literal_real(a), literal_real(b));
+  if (a.kind == K::real || b.kind == K::real)
+    return fold_real(op, literal_real(a), literal_real(b));
   auto x = literal_int(a), y = literal_int(b);
   if (!x || !y) return {};
   return fold_int(op, *x, *y);
@@ -136,19 +186,24 @@ std::optional<Literal> fold_call(std::string_view name, std::span<const Literal>
   return Literal::of(q + (*a % *b > 0));
 }
 
-std::optional<Literal> eval_const(const Ast& ast, ExprId id, const ConstLookup& lookup, Diagnostics& out) {
+std::optional<Literal> eval_const(const Ast& ast, ExprId id, const ConstLookup& lookup,
+                                  Diagnostics& out) {
   const Expr& e = ast[id];
   auto refuse = [&](Diag code, std::string message) -> std::optional<Literal> {
     out.push_back(make_diag(code, std::move(message), ast.span(id)));
     return {};
   };
   auto arithmetic = [&](std::optional<Literal> l) {
-    return l ? l : refuse(diag::const_arithmetic, fmt::format("`{}` has no value", ast.source_of(e.tokens)));
+    return l ? l
+             : refuse(diag::const_arithmetic,
+                      fmt::format("`{}` has no value", ast.source_of(e.tokens)));
   };
   switch (e.kind) {
     case ExprKind::number: {
       auto l = literal_of_word(ast.text(e.word));
-      return l ? l : refuse(diag::const_arithmetic, fmt::format("`{}` does not fit 64 bits", ast.text(e.word)));
+      return l ? l
+               : refuse(diag::const_arithmetic,
+                        fmt::format("`{}` does not fit 64 bits", ast.text(e.word)));
     }
     case ExprKind::name: {
       if (auto c = lookup(ast.text(e.word))) return c->literal;
@@ -173,8 +228,11 @@ std::optional<Literal> eval_const(const Ast& ast, ExprId id, const ConstLookup& 
       }
       return arithmetic(fold_call(ast.text(e.word), args));
     }
-    case ExprKind::error: return {};
-    default: return refuse(diag::not_constant, fmt::format("`{}` is no constant", ast.source_of(e.tokens)));
+    case ExprKind::error:
+      return {};
+    default:
+      return refuse(diag::not_constant,
+                    fmt::format("`{}` is no constant", ast.source_of(e.tokens)));
   }
 }
 
@@ -189,18 +247,25 @@ std::optional<Literal> literal_of_define(std::string_view text) {
 
 class EnvironmentBuilder {
  public:
-  EnvironmentBuilder(File& file, const EnvironmentInput& in, Diagnostics& out) : f_(file), ast_(file.ast), in_(in), out_(out) {}
+  EnvironmentBuilder(File& file, const EnvironmentInput& in, Diagnostics& out)
+      : f_(file), ast_(file.ast), in_(in), out_(out) {}
 
   void run() {
     std::set<std::string, std::less<>> defined;
     for (ItemId id : ast_.items) {
       const Item& item = ast_[id];
       switch (item.kind) {
-        case ItemKind::const_: for (DefinitionId d : ast_.list(item.definitions)) add_const(ast_[d], defined); break;
-        case ItemKind::type: for (DefinitionId d : ast_.list(item.definitions)) add_type(ast_[d], defined); break;
+        case ItemKind::const_:
+          for (DefinitionId d : ast_.list(item.definitions)) add_const(ast_[d], defined);
+          break;
+        case ItemKind::type:
+          for (DefinitionId d : ast_.list(item.definitions)) add_type(ast_[d], defined);
+          break;
         case ItemKind::layout: {
           std::string name(ast_.name(item.name));
-          if (!f_.layouts.emplace(name, LayoutDefinition{&f_, item.layout}).second && own_layouts_.contains(name)) duplicate(item.name);
+          if (!f_.layouts.emplace(name, LayoutDefinition{&f_, item.layout}).second &&
+              own_layouts_.contains(name))
+            duplicate(item.name);
           f_.layouts[name] = LayoutDefinition{&f_, item.layout};
           own_layouts_.insert(name);
           break;
@@ -213,12 +278,15 @@ class EnvironmentBuilder {
         }
         case ItemKind::use: {
           if (const File* used = in_.used(item, ast_)) {
-            for (auto& [name, def] : used->funcs) if (!own_funcs_.contains(name)) f_.funcs[name] = def;
-            for (auto& [name, def] : used->layouts) if (!own_layouts_.contains(name)) f_.layouts[name] = def;
+            for (auto& [name, def] : used->funcs)
+              if (!own_funcs_.contains(name)) f_.funcs[name] = def;
+            for (auto& [name, def] : used->layouts)
+              if (!own_layouts_.contains(name)) f_.layouts[name] = def;
           }
           break;
         }
-        default: break;
+        default:
+          break;
       }
     }
     if (!in_.defines) return;
@@ -226,19 +294,23 @@ class EnvironmentBuilder {
       if (defined.contains(d.name)) continue;
       std::vector<std::string_view> names(defined.begin(), defined.end());
       std::string near = nearest_name(d.name, names);
-      out_.push_back(make_diag(diag::unknown_define, fmt::format("-D {}: the file has no such const or type", d.name), {},
+      out_.push_back(make_diag(diag::unknown_define,
+                               fmt::format("-D {}: the file has no such const or type", d.name), {},
                                near.empty() ? "" : fmt::format("did you mean `{}`?", near)));
     }
   }
 
  private:
   void duplicate(TokenId name) {
-    out_.push_back(make_diag(diag::duplicate_name, fmt::format("`{}` is defined twice", ast_.text(name)), ast_.span(name)));
+    out_.push_back(make_diag(diag::duplicate_name,
+                             fmt::format("`{}` is defined twice", ast_.text(name)),
+                             ast_.span(name)));
   }
   const std::string* define_of(std::string_view name) const {
     const std::string* found = nullptr;
     if (in_.defines)
-      for (const Define& d : *in_.defines) if (d.name == name) found = &d.value;  // the last one counts
+      for (const Define& d : *in_.defines)
+        if (d.name == name) found = &d.value;  // the last one counts
     return found;
   }
   void bad_define(const std::string& name, const std::string& value, std::string_view wanted) {
@@ -252,24 +324,34 @@ class EnvironmentBuilder {
     std::set<std::string> from{name};
     if (d.type) {
       value.type = find_dtype(ast_.text(ast_[d.type].dtype));
-      if (!value.type) out_.push_back(make_diag(diag::unknown_type, fmt::format("`{}` is no element type", ast_.text(ast_[d.type].dtype)), ast_.span(d.type)));
+      if (!value.type)
+        out_.push_back(
+            make_diag(diag::unknown_type,
+                      fmt::format("`{}` is no element type", ast_.text(ast_[d.type].dtype)),
+                      ast_.span(d.type)));
     }
     if (const std::string* text = define_of(name)) {
       auto l = literal_of_define(*text);
       if (!l) return bad_define(name, *text, "a number is wanted");
       value.literal = *l;
     } else {
-      auto l = eval_const(ast_, d.value, [&](std::string_view n) -> std::optional<ConstValue> {
-        auto it = f_.consts.find(n);
-        if (it == f_.consts.end()) return {};
-        from.insert(f_.depends[it->first].begin(), f_.depends[it->first].end());
-        return it->second;
-      }, out_);
+      auto l = eval_const(
+          ast_, d.value,
+          [&](std::string_view n) -> std::optional<ConstValue> {
+            auto it = f_.consts.find(n);
+            if (it == f_.consts.end()) return {};
+            from.insert(f_.depends[it->first].begin(), f_.depends[it->first].end());
+            return it->second;
+          },
+          out_);
       if (!l) return;
       value.literal = *l;
     }
     if (value.type && !literal_constant(value.literal, *value.type))
-      out_.push_back(make_diag(diag::const_arithmetic, fmt::format("the value of `{}` is no {}", name, dtype_name(*value.type)), ast_.span(d.name)));
+      out_.push_back(
+          make_diag(diag::const_arithmetic,
+                    fmt::format("the value of `{}` is no {}", name, dtype_name(*value.type)),
+                    ast_.span(d.name)));
     f_.consts[name] = value;
     f_.depends[name] = std::move(from);
   }
@@ -285,7 +367,9 @@ class EnvironmentBuilder {
       std::string_view spelt = ast_.text(ast_[d.alias].dtype);
       auto known = f_.types.find(spelt);
       type = known != f_.types.end() ? std::optional(known->second) : find_dtype(spelt);
-      if (!type) return out_.push_back(make_diag(diag::unknown_type, fmt::format("`{}` is no element type", spelt), ast_.span(d.alias)));
+      if (!type)
+        return out_.push_back(make_diag(
+            diag::unknown_type, fmt::format("`{}` is no element type", spelt), ast_.span(d.alias)));
     }
     f_.types[name] = *type;
     f_.depends[name] = {name};
@@ -300,6 +384,8 @@ class EnvironmentBuilder {
 
 }  // namespace
 
-void build_environment(File& file, const EnvironmentInput& in, Diagnostics& out) { EnvironmentBuilder(file, in, out).run(); }
+void build_environment(File& file, const EnvironmentInput& in, Diagnostics& out) {
+  EnvironmentBuilder(file, in, out).run();
+}
 
 }  // namespace tess::vmasm

@@ -48,8 +48,8 @@ struct File {
   std::map<std::string, LayoutDefinition, std::less<>> layouts;
 };
 
-// Collects the definitions of a parsed file; `define` overrides a const or type by name (null: none).
-// Files it uses are found through `used` by the name written.
+// Collects the definitions of a parsed file; `define` overrides a const or type by name (null:
+// none). Files it uses are found through `used` by the name written.
 struct EnvironmentInput {
   const CompileOptions* options = nullptr;
   const std::vector<Define>* defines = nullptr;  // for the main file only
@@ -59,6 +59,7 @@ void build_environment(File& file, const EnvironmentInput& in, Diagnostics& out)
 
 // Evaluates a constant expression with the names of `file` (and `extra`, which comes first).
 using ConstLookup = std::function<std::optional<ConstValue>(std::string_view)>;
-std::optional<Literal> eval_const(const Ast& ast, ExprId e, const ConstLookup& lookup, Diagnostics& out);
+std::optional<Literal> eval_const(const Ast& ast, ExprId e, const ConstLookup& lookup,
+                                  Diagnostics& out);
 
 }  // namespace tess::vmasm

@@ -18,7 +18,8 @@ namespace {
 // Parses a file and what it uses, once each. Files are kept by address.
 class Loader {
  public:
-  Loader(const CompileOptions& options, Sources& sources, Diagnostics& out) : options_(options), sources_(sources), out_(out) {}
+  Loader(const CompileOptions& options, Sources& sources, Diagnostics& out)
+      : options_(options), sources_(sources), out_(out) {}
 
   File* parse_file(SourceFile source) {
     uint32_t number = static_cast<uint32_t>(sources_.size());
@@ -33,7 +34,8 @@ class Loader {
     std::string name = ast.string_value(item.name);
     const std::string& from = sources_[ast.file].name;
     auto refuse = [&](std::string why) {
-      out_.push_back(make_diag(diag::use_failed, fmt::format("`{}`: {}", name, why), ast.span(item.name)));
+      out_.push_back(
+          make_diag(diag::use_failed, fmt::format("`{}`: {}", name, why), ast.span(item.name)));
       return nullptr;
     };
     if (!options_.load) return refuse("files cannot be used here");
@@ -43,13 +45,17 @@ class Loader {
       if (!it->second) return refuse("the file uses itself");
       return it->second;
     }
-    if (depth_ >= limits::max_use_depth) return refuse(fmt::format("`use` nests deeper than {}", limits::max_use_depth));
+    if (depth_ >= limits::max_use_depth)
+      return refuse(fmt::format("`use` nests deeper than {}", limits::max_use_depth));
     std::string path = source->name;
     by_path_[path] = nullptr;
     ++depth_;
     size_t errors = out_.size();
     File* file = parse_file(std::move(*source));
-    if (out_.size() == errors) build_environment(*file, {&options_, nullptr, [this](const Item& i, const Ast& a) { return used(i, a); }}, out_);
+    if (out_.size() == errors)
+      build_environment(
+          *file, {&options_, nullptr, [this](const Item& i, const Ast& a) { return used(i, a); }},
+          out_);
     --depth_;
     by_path_[path] = file;
     return file;
@@ -73,7 +79,8 @@ bool has_errors(const Diagnostics& d, size_t from) {
 
 }  // namespace
 
-std::optional<Module> compile(SourceFile source, const CompileOptions& options, Sources& sources, Diagnostics& out) {
+std::optional<Module> compile(SourceFile source, const CompileOptions& options, Sources& sources,
+                              Diagnostics& out) {
   size_t first = out.size();
   std::string text = options.keep_source ? source.text : std::string();
   Loader loader(options, sources, out);
@@ -89,7 +96,10 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   for (ItemId id : file->ast.items) {
     const Item& item = file->ast[id];
     if (item.kind != ItemKind::file) continue;
-    if (item.file_number != module.files.size()) out.push_back(make_diag(diag::file_item_mismatch, fmt::format("file {} comes out of order", item.file_number), file->ast.span(id)));
+    if (item.file_number != module.files.size())
+      out.push_back(make_diag(diag::file_item_mismatch,
+                              fmt::format("file {} comes out of order", item.file_number),
+                              file->ast.span(id)));
     module.files.push_back(file->ast.string_value(item.name));
   }
 
@@ -105,7 +115,9 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   for (const std::vector<Define>& defines : rounds) {
     File env = *file;
     size_t errors = out.size();
-    build_environment(env, {&options, &defines, [&](const Item& i, const Ast& a) { return loader.used(i, a); }}, out);
+    build_environment(
+        env, {&options, &defines, [&](const Item& i, const Ast& a) { return loader.used(i, a); }},
+        out);
     if (has_errors(out, errors)) return {};
     tables.file_index.assign(sources.size(), -1);
     for (size_t f = 0; f < sources.size(); ++f)
@@ -121,16 +133,21 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
       if (added) {
         module.kernels.push_back(std::move(kernel));
       } else if (&defines == &rounds.front()) {
-        Diagnostic d = make_diag(diag::duplicate_name, fmt::format("kernel `{}` is defined twice", key), env.ast.span(item.name));
+        Diagnostic d =
+            make_diag(diag::duplicate_name, fmt::format("kernel `{}` is defined twice", key),
+                      env.ast.span(item.name));
         d.notes.push_back({"first here", it->second});
         out.push_back(std::move(d));
       }
     }
   }
-  if (!any && !options.allow_no_kernels && !has_errors(out, first)) out.push_back(make_diag(diag::no_kernels, "the file defines no kernel"));
-  std::stable_sort(out.begin() + static_cast<ptrdiff_t>(first), out.end(), [](const Diagnostic& a, const Diagnostic& b) {
-    return std::tie(a.span.file, a.span.line, a.span.col) < std::tie(b.span.file, b.span.line, b.span.col);
-  });
+  if (!any && !options.allow_no_kernels && !has_errors(out, first))
+    out.push_back(make_diag(diag::no_kernels, "the file defines no kernel"));
+  std::stable_sort(out.begin() + static_cast<ptrdiff_t>(first), out.end(),
+                   [](const Diagnostic& a, const Diagnostic& b) {
+                     return std::tie(a.span.file, a.span.line, a.span.col) <
+                            std::tie(b.span.file, b.span.line, b.span.col);
+                   });
   if (has_errors(out, first)) return {};
   return module;
 }

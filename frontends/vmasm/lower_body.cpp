@@ -8,17 +8,20 @@
 
 namespace tess::vmasm {
 
+bool KernelLowering::annotated() const {
+  const Ast& a = ast();
+  return !a.items.empty() && a[a.items.front()].kind == ItemKind::file;  // `file` lines come first
+}
+
+Loc KernelLowering::loc_at(TokenRange tokens) { return annotated() ? loc_ : loc_of(tokens, {}); }
+
 Loc KernelLowering::loc_of(TokenRange tokens, const Annotation& written) {
   const Ast& a = ast();
-  bool annotated = false;
-  for (ItemId i : a.items) {
-    if (a[i].kind == ItemKind::file) annotated = true;
-    break;  // `file` lines come first
-  }
-  if (annotated || written.line) {
+  if (annotated() || written.line) {
     if (!written.line) return {};
     if (written.file >= tables_.module->files.size()) {
-      error(diag::file_item_mismatch, fmt::format("no file {} is declared", written.file), span(tokens));
+      error(diag::file_item_mismatch, fmt::format("no file {} is declared", written.file),
+            span(tokens));
       return {};
     }
     return {written.file, written.line, written.col};
@@ -45,13 +48,21 @@ void KernelLowering::close_block(const Block& b) {
 void KernelLowering::stmt(const Stmt& s) {
   loc_ = loc_of(s.tokens, s.loc);
   switch (s.kind) {
-    case StmtKind::inst: return inst_stmt(s);
-    case StmtKind::if_: return if_stmt(s, 0);
-    case StmtKind::for_: return for_stmt(s);
-    case StmtKind::while_: return while_stmt(s);
-    case StmtKind::parallel: return error(diag::unsupported_op, "`parallel`: this version has no strands", span(s.tokens));
+    case StmtKind::inst:
+      return inst_stmt(s);
+    case StmtKind::if_:
+      return if_stmt(s, 0);
+    case StmtKind::for_:
+      return for_stmt(s);
+    case StmtKind::while_:
+      return while_stmt(s);
+    case StmtKind::parallel:
+      return error(diag::unsupported_op, "`parallel`: this version has no strands", span(s.tokens));
     case StmtKind::require_:
-      for (ExprId e : ast().list(s.requires_)) error(diag::unsupported_op, "`require` inside a kernel: this version evaluates it at file level only", ast().span(e));
+      for (ExprId e : ast().list(s.requires_))
+        error(diag::unsupported_op,
+              "`require` inside a kernel: this version evaluates it at file level only",
+              ast().span(e));
       return;
   }
 }
@@ -61,7 +72,10 @@ void KernelLowering::if_stmt(const Stmt& s, uint32_t branch) {
   const Branch& b = ast()[branches[branch]];
   Operand c = expr(b.condition);
   if (std::holds_alternative<std::monostate>(c)) c = Literal::of_bool(true);
-  emit_op(Op::if_, {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c)) : EmitArg(std::get<Literal>(c))}, {}, b.condition, std::array{b.condition});
+  emit_op(
+      Op::if_,
+      {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c)) : EmitArg(std::get<Literal>(c))},
+      {}, b.condition, std::array{b.condition});
   block(b.body);
   if (branch + 1 < branches.size()) {
     const Branch& next = ast()[branches[branch + 1]];
@@ -104,7 +118,8 @@ void KernelLowering::for_stmt(const Stmt& s) {
     const Attr& a = ast()[id];
     std::string_view name = ast().text(a.name);
     if (name != "unroll" && name != "pipeline") {
-      error(diag::loop_attribute, fmt::format("a loop has no attribute `{}`", name), span(a.tokens));
+      error(diag::loop_attribute, fmt::format("a loop has no attribute `{}`", name),
+            span(a.tokens));
       continue;
     }
     attribute(op_info(Op::for_), a, e.attrs);
@@ -123,7 +138,8 @@ void KernelLowering::for_stmt(const Stmt& s) {
   if (!ok) {
     // The body is still checked: its variable is an i32, as if the bounds had been right.
     std::string name(ast().name(s.var));
-    if (!frames_.back().locals.contains(name)) frames_.back().locals[name] = builder_.local(name, scalar_type(want));
+    if (!frames_.back().locals.contains(name))
+      frames_.back().locals[name] = builder_.local(name, scalar_type(want));
     (void)builder_.emit({.op = Op::if_, .args = {Literal::of_bool(true)}, .loc = loc_});
   }
   block(s.body);
@@ -135,7 +151,10 @@ void KernelLowering::while_stmt(const Stmt& s) {
   if (s.condition) {
     Operand c = expr(s.condition);
     if (!std::holds_alternative<std::monostate>(c))
-      emit_op(Op::test, {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c)) : EmitArg(std::get<Literal>(c))}, {}, s.condition, std::array{s.condition});
+      emit_op(Op::test,
+              {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c))
+                                              : EmitArg(std::get<Literal>(c))},
+              {}, s.condition, std::array{s.condition});
   }
   block(s.body);
   close_block(ast()[s.body]);
@@ -150,8 +169,11 @@ std::vector<ResultName> KernelLowering::result_names(std::span<const TokenId> na
       out.push_back({it->second, name});
       continue;
     }
-    if (frame.fixed.contains(name)) error(tess::diag::assign_fixed, fmt::format("`%{}` is a parameter of the function", name), ast().span(t), "copy it to another name");
-    // `%0` is a temporary again; other names are kept, made distinct between inlined calls and strands.
+    if (frame.fixed.contains(name))
+      error(tess::diag::assign_fixed, fmt::format("`%{}` is a parameter of the function", name),
+            ast().span(t), "copy it to another name");
+    // `%0` is a temporary again; other names are kept, made distinct between inlined calls and
+    // strands.
     bool temporary = !name.empty() && name.find_first_not_of("0123456789") == name.npos;
     out.push_back({{}, temporary ? "" : frame.prefix + name});
   }
@@ -168,15 +190,20 @@ void KernelLowering::inst_stmt(const Stmt& s) {
   if (i.kind == InstKind::expr) {
     ExprId e = ast().list(i.operands)[0];
     if (into.size() != 1) {
-      if (into.empty()) error(diag::unnamed_result, "the value of an expression is not used", ast().span(e), "write `%name = …`");
-      else error(diag::wrong_results, fmt::format("one result, {} named", into.size()), span(s.tokens));
+      if (into.empty())
+        error(diag::unnamed_result, "the value of an expression is not used", ast().span(e),
+              "write `%name = …`");
+      else
+        error(diag::wrong_results, fmt::format("one result, {} named", into.size()),
+              span(s.tokens));
       return;
     }
     ok = expr_into(e, into[0]);
     if (ok) values.push_back(kernel_.refs[kernel_.code.back().first_ref].index());
   } else {
     if (i.info && names.empty() && i.info->sig.n_results && !i.info->sig.results[0].optional) {
-      error(diag::unnamed_result, fmt::format("the result of `{}` is not named", i.info->name), span(s.tokens), "write `%name = …`");
+      error(diag::unnamed_result, fmt::format("the result of `{}` is not named", i.info->name),
+            span(s.tokens), "write `%name = …`");
       return;
     }
     if (auto r = inst(i, into)) values = *r, ok = true;
@@ -194,13 +221,15 @@ void KernelLowering::inst_stmt(const Stmt& s) {
   }
 }
 
-// Binds one argument; generic dimensions and types of the parameter's type are bound by their first use.
+// Binds one argument; generic dimensions and types of the parameter's type are bound by their first
+// use.
 bool KernelLowering::bind_argument(Frame& frame, const Param& p, ExprId arg, const Operand& value) {
   const Ast& fast = frame.file->ast;
   const TypeRef& t = fast[p.type];
   std::string name(fast.name(p.name));
   auto refuse = [&](std::string why) {
-    error(diag::wrong_arguments, fmt::format("argument `{}`: {}", fast.text(p.name), why), ast().span(arg));
+    error(diag::wrong_arguments, fmt::format("argument `{}`: {}", fast.text(p.name), why),
+          ast().span(arg));
     return false;
   };
   if (std::holds_alternative<std::monostate>(value)) return false;
@@ -209,32 +238,41 @@ bool KernelLowering::bind_argument(Frame& frame, const Param& p, ExprId arg, con
   if (!want)
     if (auto it = frame.types.find(type_name); it != frame.types.end()) want = it->second;
   if (!want)
-    if (auto it = frame.file->types.find(type_name); it != frame.file->types.end()) want = it->second;
+    if (auto it = frame.file->types.find(type_name); it != frame.file->types.end())
+      want = it->second;
   Operand bound = value;
   if (const Literal* l = std::get_if<Literal>(&value)) {
-    DType type = want.value_or(l->kind == Literal::Kind::real ? dt::f32_ : l->kind == Literal::Kind::boolean ? dt::bool_ : dt::i32_);
+    DType type = want.value_or(l->kind == Literal::Kind::real      ? dt::f32_
+                               : l->kind == Literal::Kind::boolean ? dt::bool_
+                                                                   : dt::i32_);
     auto c = literal_constant(*l, type);
     if (!c) return refuse(fmt::format("the literal is no {}", dtype_name(type)));
     bound = builder_.constant(*c);
   }
   Type got = builder_.type_of(std::get<Ref>(bound), true).type;
-  if (want && got.dtype != *want) return refuse(fmt::format("{} is wanted, got {}", dtype_name(*want), type_text(got)));
+  if (want && got.dtype != *want)
+    return refuse(fmt::format("{} is wanted, got {}", dtype_name(*want), type_text(got)));
   if (!want) frame.types.emplace(std::string(type_name), got.dtype);
   uint32_t rank = t.has_shape ? t.dims.count : 0;
-  if (rank != got.shape.rank) return refuse(fmt::format("rank {} is wanted, got {}", rank, type_text(got)));
+  if (rank != got.shape.rank)
+    return refuse(fmt::format("rank {} is wanted, got {}", rank, type_text(got)));
   auto dims = fast.list(t.dims);
   for (uint32_t d = 0; d < rank; ++d) {
     const Expr& e = fast[dims[d]];
-    bool generic = e.kind == ExprKind::name && !frame.dims.contains(fast.text(e.word)) && !frame.file->consts.contains(fast.text(e.word));
+    bool generic = e.kind == ExprKind::name && !frame.dims.contains(fast.text(e.word)) &&
+                   !frame.file->consts.contains(fast.text(e.word));
     if (generic) {
-      if (got.shape[d] != kDynamic) frame.dims.emplace(std::string(fast.text(e.word)), Literal::of(got.shape[d]));
+      if (got.shape[d] != kDynamic)
+        frame.dims.emplace(std::string(fast.text(e.word)), Literal::of(got.shape[d]));
       continue;
     }
     frames_.push_back(frame);  // constants are those of the function
     auto n = constant_int(dims[d]);
     frames_.pop_back();
     if (!n) return false;
-    if (*n != got.shape[d]) return refuse(fmt::format("extent {} of dimension {} is wanted, got {}", *n, d, type_text(got)));
+    if (*n != got.shape[d])
+      return refuse(
+          fmt::format("extent {} of dimension {} is wanted, got {}", *n, d, type_text(got)));
   }
   frame.params[name] = bound;
   if (fast.text(p.name)[0] == '%') frame.fixed.insert(name);
@@ -249,31 +287,43 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
     std::vector<std::string_view> names;
     for (auto& [n, f] : caller.funcs) names.push_back(n);
     std::string near = nearest_name(name, names);
-    return error(diag::unknown_function, fmt::format("no function `{}`", name), ast().span(i.name), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+    return error(diag::unknown_function, fmt::format("no function `{}`", name), ast().span(i.name),
+                 near.empty() ? "" : fmt::format("did you mean `{}`?", near));
   }
   const FuncDef& def = it->second;
   const Item& func = def.file->ast[def.item];
   for (const Frame& f : frames_)
-    if (f.func == &func) return error(diag::recursive_call, fmt::format("`{}` calls itself", name), ast().span(i.name));
-  if (frames_.size() > 64) return error(tess::diag::limit_exceeded, "calls nest deeper than 64", ast().span(i.name));
+    if (f.func == &func)
+      return error(diag::recursive_call, fmt::format("`{}` calls itself", name),
+                   ast().span(i.name));
+  if (frames_.size() > 64)
+    return error(tess::diag::limit_exceeded, "calls nest deeper than 64", ast().span(i.name));
   Frame frame{def.file, &func, "", {}, {}, {}, {}, {}};
   do frame.prefix = fmt::format("{}{}{}.", frames_.back().prefix, name, ++calls_[name]);
-  while (std::any_of(taken_.begin(), taken_.end(), [&](const std::string& t) { return t.starts_with(frame.prefix); }));
+  while (std::any_of(taken_.begin(), taken_.end(),
+                     [&](const std::string& t) { return t.starts_with(frame.prefix); }));
 
   auto params = def.file->ast.list(func.params);
   auto args = ast().list(i.operands);
   auto results = def.file->ast.list(func.results);
   std::span<const TokenId> targets = ast().list(s.results);
-  if (params.size() != args.size()) return error(diag::wrong_arguments, fmt::format("`{}` takes {} arguments, got {}", name, params.size(), args.size()), span(i.tokens));
-  if (results.size() != targets.size()) return error(diag::wrong_results, fmt::format("`{}` gives {} results, {} named", name, results.size(), targets.size()), span(s.tokens));
+  if (params.size() != args.size())
+    return error(diag::wrong_arguments,
+                 fmt::format("`{}` takes {} arguments, got {}", name, params.size(), args.size()),
+                 span(i.tokens));
+  if (results.size() != targets.size())
+    return error(
+        diag::wrong_results,
+        fmt::format("`{}` gives {} results, {} named", name, results.size(), targets.size()),
+        span(s.tokens));
   bool ok = true;
   for (uint32_t p = 0; p < params.size(); ++p) {
     Operand value = expr(args[p]);
     ok &= bind_argument(frame, def.file->ast[params[p]], args[p], value);
   }
   if (!ok) return;
-  // A parameter must keep its value while the caller's name is reassigned by the results only at the end,
-  // so results are moved out after the body.
+  // A parameter must keep its value while the caller's name is reassigned by the results only at
+  // the end, so results are moved out after the body.
   Loc call_loc = loc_;
   frames_.push_back(std::move(frame));
   size_t errors = out_.size();
@@ -283,7 +333,10 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
     const Param& p = ast()[r];
     auto local = frames_.back().locals.find(ast().name(p.name));
     if (local == frames_.back().locals.end() || local->second == 0xffffffff) {
-      if (out_.size() == errors) error(diag::wrong_results, fmt::format("`{}` never assigns its result `{}`", name, ast().text(p.name)), span(p.tokens));
+      if (out_.size() == errors)
+        error(diag::wrong_results,
+              fmt::format("`{}` never assigns its result `{}`", name, ast().text(p.name)),
+              span(p.tokens));
       values.push_back(0xffffffff);
       continue;
     }
@@ -291,7 +344,11 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
     bool has_shape = false;
     auto want = written_type(ast()[p.type], has_shape);
     const Type& got = kernel_.values[local->second].type;
-    if (want && (want->dtype != got.dtype || want->shape != got.shape)) error(diag::wrong_arguments, fmt::format("result `{}` is declared {}, but is {}", ast().text(p.name), type_text(*want), type_text(got)), span(p.tokens));
+    if (want && (want->dtype != got.dtype || want->shape != got.shape))
+      error(diag::wrong_arguments,
+            fmt::format("result `{}` is declared {}, but is {}", ast().text(p.name),
+                        type_text(*want), type_text(got)),
+            span(p.tokens));
   }
   frames_.pop_back();
   loc_ = call_loc;
@@ -303,7 +360,8 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
       continue;
     }
     if (into[r].value == 0xffffffffu) continue;
-    Builder::Emitted e = builder_.emit({.op = Op::move, .args = {Ref::value(values[r])}, .results = {into[r]}, .loc = loc_});
+    Builder::Emitted e = builder_.emit(
+        {.op = Op::move, .args = {Ref::value(values[r])}, .results = {into[r]}, .loc = loc_});
     if (!e) {
       type_error(*e.error, span(s.tokens), {}, ast().span(targets[r]));
       continue;

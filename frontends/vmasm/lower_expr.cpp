@@ -12,24 +12,44 @@ constexpr uint32_t kFailed = 0xffffffff;
 
 Op op_of(Operator op) {
   switch (op) {
-    case Operator::neg: return Op::neg;
-    case Operator::bit_not: return Op::not_;
-    case Operator::or_or: case Operator::bit_or: return Op::or_;
-    case Operator::and_and: case Operator::bit_and: return Op::and_;
-    case Operator::bit_xor: return Op::xor_;
-    case Operator::eq: return Op::eq;
-    case Operator::ne: return Op::ne;
-    case Operator::lt: return Op::lt;
-    case Operator::le: return Op::le;
-    case Operator::gt: return Op::gt;
-    case Operator::ge: return Op::ge;
-    case Operator::shl: return Op::shl;
-    case Operator::shr: return Op::shr;
-    case Operator::add: return Op::add;
-    case Operator::sub: return Op::sub;
-    case Operator::mul: return Op::mul;
-    case Operator::div: return Op::div;
-    case Operator::none: break;
+    case Operator::neg:
+      return Op::neg;
+    case Operator::bit_not:
+      return Op::not_;
+    case Operator::or_or:
+    case Operator::bit_or:
+      return Op::or_;
+    case Operator::and_and:
+    case Operator::bit_and:
+      return Op::and_;
+    case Operator::bit_xor:
+      return Op::xor_;
+    case Operator::eq:
+      return Op::eq;
+    case Operator::ne:
+      return Op::ne;
+    case Operator::lt:
+      return Op::lt;
+    case Operator::le:
+      return Op::le;
+    case Operator::gt:
+      return Op::gt;
+    case Operator::ge:
+      return Op::ge;
+    case Operator::shl:
+      return Op::shl;
+    case Operator::shr:
+      return Op::shr;
+    case Operator::add:
+      return Op::add;
+    case Operator::sub:
+      return Op::sub;
+    case Operator::mul:
+      return Op::mul;
+    case Operator::div:
+      return Op::div;
+    case Operator::none:
+      break;
   }
   return Op::move;
 }
@@ -41,29 +61,44 @@ EmitArg arg_of(const Operand& o) {
 
 // Instructions of the ISA that later versions bring.
 constexpr std::string_view kReserved[] = {
-    "parallel", "mbar", "mbar.arrive", "mbar.expect", "mbar.wait", "copy.async", "copy.bulk", "commit", "tma.load",
-    "tma.store", "tma.reduce", "red.async", "cluster.sync", "cluster.map", "barrier.named", "barrier.named.arrive",
-    "fence.proxy", "wgmma", "wgmma.commit", "wgmma.wait", "wgmma.fence", "mma.scaled", "permute"};
+    "parallel",     "mbar",        "mbar.arrive",   "mbar.expect",
+    "mbar.wait",    "copy.async",  "copy.bulk",     "commit",
+    "tma.load",     "tma.store",   "tma.reduce",    "red.async",
+    "cluster.sync", "cluster.map", "barrier.named", "barrier.named.arrive",
+    "fence.proxy",  "wgmma",       "wgmma.commit",  "wgmma.wait",
+    "wgmma.fence",  "mma.scaled",  "permute"};
 
 }  // namespace
 
-void KernelLowering::type_error(const TypeError& e, Span whole, std::span<const Span> operands, Span type) {
-  Span at = e.operand == -2 ? type : e.operand >= 0 && static_cast<size_t>(e.operand) < operands.size() ? operands[e.operand] : whole;
+void KernelLowering::type_error(const TypeError& e, Span whole, std::span<const Span> operands,
+                                Span type) {
+  Span at = e.operand == -2 ? type
+            : e.operand >= 0 && static_cast<size_t>(e.operand) < operands.size()
+                ? operands[e.operand]
+                : whole;
   error(e.code, e.message, at, e.hint);
 }
 
 void KernelLowering::unknown_op(TokenId name) {
   std::string_view text = ast().text(name);
   for (std::string_view r : kReserved)
-    if (r == text) return error(diag::unsupported_op, fmt::format("`{}` is reserved: this version has no such instruction", text), ast().span(name));
+    if (r == text)
+      return error(diag::unsupported_op,
+                   fmt::format("`{}` is reserved: this version has no such instruction", text),
+                   ast().span(name));
   std::vector<std::string_view> names;
   for (const OpInfo& op : all_ops()) names.push_back(op.name);
   std::string near = nearest_name(text, names);
-  error(diag::unknown_op, fmt::format("no instruction `{}`", text), ast().span(name), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+  error(diag::unknown_op, fmt::format("no instruction `{}`", text), ast().span(name),
+        near.empty() ? "" : fmt::format("did you mean `{}`?", near));
 }
 
-Operand KernelLowering::emit_op(Op op, std::vector<EmitArg> args, std::vector<ResultName> into, ExprId at, std::span<const ExprId> arg_at) {
-  Builder::Emitted e = builder_.emit({.op = op, .args = std::move(args), .results = std::move(into), .loc = loc_});
+Operand KernelLowering::emit_op(Op op, std::vector<EmitArg> args, std::vector<ResultName> into,
+                                ExprId at, std::span<const ExprId> arg_at) {
+  Builder::Emitted e = builder_.emit({.op = op,
+                                      .args = std::move(args),
+                                      .results = std::move(into),
+                                      .loc = loc_at(ast()[at].tokens)});
   if (!e) {
     std::vector<Span> spans;
     for (ExprId a : arg_at) spans.push_back(ast().span(a));
@@ -78,15 +113,19 @@ bool KernelLowering::scalar_operand(const Operand& o, ExprId at) {
   if (std::holds_alternative<std::monostate>(o)) return false;
   Type t = builder_.type_of(std::get<Ref>(o), true).type;
   if (t.is_scalar() && !std::get<Ref>(o).is_access()) return true;
-  error(diag::infix_not_scalar, fmt::format("`{}` is {}, no scalar", ast().source_of(ast()[at].tokens), type_text(t)), ast().span(at),
-        "infix operators compute scalars; on tiles write the instruction, for instance `mul %a, %b`");
+  error(
+      diag::infix_not_scalar,
+      fmt::format("`{}` is {}, no scalar", ast().source_of(ast()[at].tokens), type_text(t)),
+      ast().span(at),
+      "infix operators compute scalars; on tiles write the instruction, for instance `mul %a, %b`");
   return false;
 }
 
 Operand KernelLowering::name_operand(const Expr& e, ExprId id) {
   std::string_view name = ast().text(e.word);
   Frame& frame = frames_.back();
-  if (auto it = frame.params.find(name); it != frame.params.end() && !frame.fixed.contains(name)) return it->second;
+  if (auto it = frame.params.find(name); it != frame.params.end() && !frame.fixed.contains(name))
+    return it->second;
   if (!frame.func)
     if (auto it = globals_.find(name); it != globals_.end()) return Ref::value(it->second);
   if (auto c = find_const(name)) {
@@ -94,14 +133,16 @@ Operand KernelLowering::name_operand(const Expr& e, ExprId id) {
     if (auto typed = literal_constant(c->literal, *c->type)) return builder_.constant(*typed);
     return {};
   }
-  if (const OpInfo* op = find_op(name); op && op->sig.n_operands == 0 && op->sig.n_results == 1 && op->form == Form::plain)
+  if (const OpInfo* op = find_op(name);
+      op && op->sig.n_operands == 0 && op->sig.n_results == 1 && op->form == Form::plain)
     return emit_op(op->op, {}, {}, id, {});
   if (find_type(name)) {
     error(diag::operand_not_value, fmt::format("`{}` is a type, no operand", name), ast().span(id));
     return {};
   }
   std::vector<std::string_view> names;
-  if (!frame.func) for (auto& [n, v] : globals_) names.push_back(n);
+  if (!frame.func)
+    for (auto& [n, v] : globals_) names.push_back(n);
   for (auto& [n, v] : frame.params) names.push_back(n);
   for (auto& [n, v] : frame.file->consts) names.push_back(n);
   std::string near = nearest_name(name, names);
@@ -123,8 +164,10 @@ Operand KernelLowering::value_operand(const Expr& e, ExprId id) {
   for (auto& [n, v] : frame.locals) names.push_back(n);
   std::string near = nearest_name(name, names);
   std::string hint = near.empty() ? "" : fmt::format("did you mean `%{}`?", near);
-  if (!frame.func && globals_.contains(name)) hint = fmt::format("parameters have no `%`: `{}`", name);
-  error(diag::unknown_name, fmt::format("`%{}` is not assigned anywhere before", name), ast().span(id), hint);
+  if (!frame.func && globals_.contains(name))
+    hint = fmt::format("parameters have no `%`: `{}`", name);
+  error(diag::unknown_name, fmt::format("`%{}` is not assigned anywhere before", name),
+        ast().span(id), hint);
   frame.locals[std::string(name)] = kFailed;  // said once
   return {};
 }
@@ -138,11 +181,13 @@ Operand KernelLowering::operator_expr(const Expr& e, ExprId id, std::vector<Resu
   if (std::holds_alternative<Literal>(a) && std::holds_alternative<Literal>(b)) {
     auto l = fold(e.op, std::get<Literal>(a), std::get<Literal>(b));
     if (l) return *l;
-    error(diag::const_arithmetic, fmt::format("`{}` has no value", ast().source_of(e.tokens)), ast().span(id));
+    error(diag::const_arithmetic, fmt::format("`{}` has no value", ast().source_of(e.tokens)),
+          ast().span(id));
     return {};
   }
   if (unary) return emit_op(op_of(e.op), {arg_of(a)}, std::move(into), id, std::array{e.lhs});
-  return emit_op(op_of(e.op), {arg_of(a), arg_of(b)}, std::move(into), id, std::array{e.lhs, e.rhs});
+  return emit_op(op_of(e.op), {arg_of(a), arg_of(b)}, std::move(into), id,
+                 std::array{e.lhs, e.rhs});
 }
 
 Operand KernelLowering::call_expr(const Expr& e, ExprId id, std::vector<ResultName> into) {
@@ -163,8 +208,10 @@ Operand KernelLowering::call_expr(const Expr& e, ExprId id, std::vector<ResultNa
     if (auto l = fold_call(name, values)) return *l;
   }
   if (name == "cdiv" && args.size() == 2) {  // (a + (b - 1)) / b
-    Operand less = std::holds_alternative<Literal>(args[1]) ? Operand(*fold(Operator::sub, std::get<Literal>(args[1]), Literal::of(1)))
-                                                            : emit_op(Op::sub, {arg_of(args[1]), Literal::of(1)}, {}, id, std::array{at[1]});
+    Operand less =
+        std::holds_alternative<Literal>(args[1])
+            ? Operand(*fold(Operator::sub, std::get<Literal>(args[1]), Literal::of(1)))
+            : emit_op(Op::sub, {arg_of(args[1]), Literal::of(1)}, {}, id, std::array{at[1]});
     if (std::holds_alternative<std::monostate>(less)) return {};
     Operand sum = emit_op(Op::add, {arg_of(args[0]), arg_of(less)}, {}, id, at);
     if (std::holds_alternative<std::monostate>(sum)) return {};
@@ -172,12 +219,15 @@ Operand KernelLowering::call_expr(const Expr& e, ExprId id, std::vector<ResultNa
   }
   const OpInfo* op = find_op(name);
   if (!op) {
-    if (frames_.back().file->funcs.contains(name)) error(diag::operand_not_value, fmt::format("`{}` is a function", name), ast().span(e.word), fmt::format("write `%x = call {}(…)`", name));
+    if (frames_.back().file->funcs.contains(name))
+      error(diag::operand_not_value, fmt::format("`{}` is a function", name), ast().span(e.word),
+            fmt::format("write `%x = call {}(…)`", name));
     else unknown_op(e.word);
     return {};
   }
   if (op->sig.n_results == 0 || op->form != Form::plain) {
-    error(diag::operand_not_value, fmt::format("`{}` does not stand in an expression", name), ast().span(e.word), "write it as a statement");
+    error(diag::operand_not_value, fmt::format("`{}` does not stand in an expression", name),
+          ast().span(e.word), "write it as a statement");
     return {};
   }
   std::vector<EmitArg> emit_args;
@@ -185,7 +235,9 @@ Operand KernelLowering::call_expr(const Expr& e, ExprId id, std::vector<ResultNa
   return emit_op(op->op, std::move(emit_args), std::move(into), id, at);
 }
 
-bool KernelLowering::is_access(ExprId e) const { return frames_.back().file->ast[e].kind == ExprKind::access; }
+bool KernelLowering::is_access(ExprId e) const {
+  return frames_.back().file->ast[e].kind == ExprKind::access;
+}
 
 std::optional<Ref> KernelLowering::index_ref(ExprId e) {
   Operand o = expr(e);
@@ -195,7 +247,8 @@ std::optional<Ref> KernelLowering::index_ref(ExprId e) {
   auto c = literal_constant(l, dt::i32_);
   if (!c) c = literal_constant(l, dt::i64_);
   if (c) return builder_.constant(*c);
-  error(diag::not_constant, fmt::format("`{}` is no index", ast().source_of(ast()[e].tokens)), ast().span(e));
+  error(diag::not_constant, fmt::format("`{}` is no index", ast().source_of(ast()[e].tokens)),
+        ast().span(e));
   return {};
 }
 
@@ -205,7 +258,9 @@ Operand KernelLowering::access_expr(const Expr& e, ExprId id, const Type* shape_
   if (std::holds_alternative<std::monostate>(base)) return {};
   const Ref* ref = std::get_if<Ref>(&base);
   if (!ref || !ref->is_value()) {
-    error(diag::operand_not_value, fmt::format("`{}` is no tensor or tile", ast().source_of(ast()[e.lhs].tokens)), ast().span(e.lhs));
+    error(diag::operand_not_value,
+          fmt::format("`{}` is no tensor or tile", ast().source_of(ast()[e.lhs].tokens)),
+          ast().span(e.lhs));
     return {};
   }
   const Type type = kernel_.values[ref->index()].type;
@@ -223,7 +278,9 @@ Operand KernelLowering::access_expr(const Expr& e, ExprId id, const Type* shape_
     all_points &= s.kind == SubscriptKind::point;
     Index index;
     switch (s.kind) {
-      case SubscriptKind::all: index = builder_.all(); break;
+      case SubscriptKind::all:
+        index = builder_.all();
+        break;
       case SubscriptKind::point:
         if (auto r = index_ref(s.start)) index = builder_.point(*r);
         else ok = false;
@@ -239,8 +296,11 @@ Operand KernelLowering::access_expr(const Expr& e, ExprId id, const Type* shape_
         auto lo = s.start ? index_ref(s.start) : std::optional(builder_.i32(0));
         std::optional<Ref> hi;
         if (s.stop) hi = index_ref(s.stop);
-        else if (d < type.shape.rank && type.shape[d] != kDynamic) hi = builder_.constant(*literal_constant(Literal::of(type.shape[d]), dt::i64_));
-        else error(tess::diag::bad_access, "the end of this range is not known", span(s.tokens), "write `lo:hi`");
+        else if (d < type.shape.rank && type.shape[d] != kDynamic)
+          hi = builder_.constant(*literal_constant(Literal::of(type.shape[d]), dt::i64_));
+        else
+          error(tess::diag::bad_access, "the end of this range is not known", span(s.tokens),
+                "write `lo:hi`");
         if (lo && hi) index = builder_.span(*lo, *hi);
         else ok = false;
         break;
@@ -256,7 +316,9 @@ Operand KernelLowering::access_expr(const Expr& e, ExprId id, const Type* shape_
     }
   }
   if (type.space == Space::reg && type.shape.rank == 0) {
-    error(diag::operand_not_value, fmt::format("`{}` is a scalar: it has no elements", ast().source_of(ast()[e.lhs].tokens)), ast().span(e.lhs));
+    error(diag::operand_not_value,
+          fmt::format("`{}` is a scalar: it has no elements", ast().source_of(ast()[e.lhs].tokens)),
+          ast().span(e.lhs));
     return {};
   }
   if (!e.has_brackets && item.is_none()) return *ref;
@@ -268,61 +330,81 @@ Operand KernelLowering::expr(ExprId id) {
   switch (e.kind) {
     case ExprKind::number: {
       if (auto l = literal_of_word(ast().text(e.word))) return *l;
-      error(diag::const_arithmetic, fmt::format("`{}` does not fit 64 bits", ast().text(e.word)), ast().span(id));
+      error(diag::const_arithmetic, fmt::format("`{}` does not fit 64 bits", ast().text(e.word)),
+            ast().span(id));
       return {};
     }
-    case ExprKind::name: return name_operand(e, id);
-    case ExprKind::value: return value_operand(e, id);
+    case ExprKind::name:
+      return name_operand(e, id);
+    case ExprKind::value:
+      return value_operand(e, id);
     case ExprKind::unary:
-    case ExprKind::binary: return operator_expr(e, id, {});
-    case ExprKind::call: return call_expr(e, id, {});
-    case ExprKind::access: return access_expr(e, id, nullptr);
+    case ExprKind::binary:
+      return operator_expr(e, id, {});
+    case ExprKind::call:
+      return call_expr(e, id, {});
+    case ExprKind::access:
+      return access_expr(e, id, nullptr);
     case ExprKind::inst: {
       const Inst& i = ast()[e.inst];
       if (i.kind == InstKind::call) {
-        error(diag::operand_not_value, "a call is a statement", ast().span(id), "write `%x = call …` first");
+        error(diag::operand_not_value, "a call is a statement", ast().span(id),
+              "write `%x = call …` first");
         return {};
       }
       if (i.kind == InstKind::expr) return expr(ast().list(i.operands)[0]);
       auto r = inst(i, {});
       if (!r) return {};
       if (r->size() == 1) return Ref::value((*r)[0]);
-      error(diag::wrong_results, fmt::format("`{}` gives no single value", ast().text(i.name)), ast().span(id));
+      error(diag::wrong_results, fmt::format("`{}` gives no single value", ast().text(i.name)),
+            ast().span(id));
       return {};
     }
     case ExprKind::string:
-    case ExprKind::layout: error(diag::operand_not_value, "not an operand of an instruction", ast().span(id)); return {};
-    case ExprKind::error: return {};
+    case ExprKind::layout:
+      error(diag::operand_not_value, "not an operand of an instruction", ast().span(id));
+      return {};
+    case ExprKind::error:
+      return {};
   }
   return {};
 }
 
 bool KernelLowering::expr_into(ExprId id, ResultName into) {
   const Expr& e = ast()[id];
-  if (into.value == kFailed) into = {{}, ""};  // an earlier definition failed: check this one all the same
+  if (into.value == kFailed)
+    into = {{}, ""};  // an earlier definition failed: check this one all the same
   Operand o;
   size_t before = kernel_.code.size();
-  if (e.kind == ExprKind::inst && ast()[e.inst].kind == InstKind::op) return inst(ast()[e.inst], {into}).has_value();
+  if (e.kind == ExprKind::inst && ast()[e.inst].kind == InstKind::op)
+    return inst(ast()[e.inst], {into}).has_value();
   if (e.kind == ExprKind::unary || e.kind == ExprKind::binary) o = operator_expr(e, id, {into});
   else if (e.kind == ExprKind::call) o = call_expr(e, id, {into});
   else if (e.kind == ExprKind::name) {
     std::string_view name = ast().text(e.word);
     const OpInfo* op = find_op(name);
-    bool named = frames_.back().params.contains(name) || (!frames_.back().func && globals_.contains(name)) || find_const(name);
-    if (!named && op && op->sig.n_operands == 0 && op->sig.n_results == 1 && op->form == Form::plain) o = emit_op(op->op, {}, {into}, id, {});
+    bool named = frames_.back().params.contains(name) ||
+                 (!frames_.back().func && globals_.contains(name)) || find_const(name);
+    if (!named && op && op->sig.n_operands == 0 && op->sig.n_results == 1 &&
+        op->form == Form::plain)
+      o = emit_op(op->op, {}, {into}, id, {});
     else o = name_operand(e, id);
   } else {
     o = expr(id);
   }
   if (std::holds_alternative<std::monostate>(o)) return false;
-  bool done = kernel_.code.size() > before && std::holds_alternative<Ref>(o) &&
-              (e.kind == ExprKind::unary || e.kind == ExprKind::binary || e.kind == ExprKind::call ||
-               (e.kind == ExprKind::name && kernel_.code.back().n_results == 1 && Ref::value(std::get<Ref>(o).index()) == kernel_.refs[kernel_.code.back().first_ref]));
+  bool done =
+      kernel_.code.size() > before && std::holds_alternative<Ref>(o) &&
+      (e.kind == ExprKind::unary || e.kind == ExprKind::binary || e.kind == ExprKind::call ||
+       (e.kind == ExprKind::name && kernel_.code.back().n_results == 1 &&
+        Ref::value(std::get<Ref>(o).index()) == kernel_.refs[kernel_.code.back().first_ref]));
   if (done) return true;
   Emit move{.op = Op::move, .args = {arg_of(o)}, .results = {into}, .loc = loc_};
-  if (into.value && std::holds_alternative<Literal>(o)) move.written = kernel_.values[*into.value].type;
+  if (into.value && std::holds_alternative<Literal>(o))
+    move.written = kernel_.values[*into.value].type;
   Builder::Emitted emitted = builder_.emit(move);
-  if (!emitted) type_error(*emitted.error, ast().span(id), std::array{ast().span(id)}, ast().span(id));
+  if (!emitted)
+    type_error(*emitted.error, ast().span(id), std::array{ast().span(id)}, ast().span(id));
   return static_cast<bool>(emitted);
 }
 
@@ -335,7 +417,8 @@ std::optional<Type> KernelLowering::written_type(const TypeRef& t, bool& has_sha
     std::vector<std::string_view> names(all.begin(), all.end());
     std::string_view text = t.dtype == kNoToken ? "" : ast().text(t.dtype);
     std::string near = nearest_name(text, names);
-    error(diag::unknown_type, fmt::format("`{}` is no element type", text), span(t.tokens), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+    error(diag::unknown_type, fmt::format("`{}` is no element type", text), span(t.tokens),
+          near.empty() ? "" : fmt::format("did you mean `{}`?", near));
     return {};
   }
   Type type = scalar_type(*dtype);
@@ -344,11 +427,13 @@ std::optional<Type> KernelLowering::written_type(const TypeRef& t, bool& has_sha
     auto n = constant_int(d);
     if (!n) return {};
     if (*n < 1) {
-      error(tess::diag::limit_exceeded, fmt::format("an extent of {}; extents are positive", *n), ast().span(d));
+      error(tess::diag::limit_exceeded, fmt::format("an extent of {}; extents are positive", *n),
+            ast().span(d));
       return {};
     }
     if (!type.shape.push(*n)) {
-      error(tess::diag::limit_exceeded, fmt::format("at most {} dimensions", limits::max_rank), ast().span(d));
+      error(tess::diag::limit_exceeded, fmt::format("at most {} dimensions", limits::max_rank),
+            ast().span(d));
       return {};
     }
   }
@@ -360,9 +445,11 @@ bool KernelLowering::attribute(const OpInfo& op, const Attr& a, std::vector<Emit
   const AttrInfo* info = find_attr(name);
   if (!info || info->kind == AttrKind::layout || !op.allows(info->tag)) {
     std::vector<std::string_view> names;
-    for (const AttrInfo& i : all_attrs()) if (op.allows(i.tag)) names.push_back(i.name);
+    for (const AttrInfo& i : all_attrs())
+      if (op.allows(i.tag)) names.push_back(i.name);
     std::string near = nearest_name(name, names);
-    error(tess::diag::attr_unknown, fmt::format("`{}` has no attribute `{}`", op.name, name), span(a.tokens), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+    error(tess::diag::attr_unknown, fmt::format("`{}` has no attribute `{}`", op.name, name),
+          span(a.tokens), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
     return false;
   }
   auto args = ast().list(a.args);
@@ -397,11 +484,13 @@ bool KernelLowering::attribute(const OpInfo& op, const Attr& a, std::vector<Emit
         if (*v < 0 || *v >= limits::max_rank) return wrong("dimensions");
         dims.push_back(static_cast<int>(*v));
       }
-      if (dims.empty() || dims.size() > static_cast<size_t>(limits::max_rank)) return wrong("the dimensions in order");
+      if (dims.empty() || dims.size() > static_cast<size_t>(limits::max_rank))
+        return wrong("the dimensions in order");
       out.value = make_perm(dims);
       break;
     }
-    case AttrKind::layout: return false;
+    case AttrKind::layout:
+      return false;
   }
   attrs.push_back(out);
   return true;
@@ -414,7 +503,8 @@ std::optional<std::vector<EmitAttr>> KernelLowering::attributes(const OpInfo& op
   if (i.type && ast()[i.type].ring) attrs.push_back({AttrTag::ring});
   if (i.layout) {
     if (!op.allows(AttrTag::layout)) {
-      error(tess::diag::attr_unknown, fmt::format("`{}` takes no layout", op.name), ast().span(i.layout));
+      error(tess::diag::attr_unknown, fmt::format("`{}` takes no layout", op.name),
+            ast().span(i.layout));
       ok = false;
     } else if (auto index = layout(i.layout)) {
       attrs.push_back({AttrTag::layout, *index});
@@ -423,12 +513,14 @@ std::optional<std::vector<EmitAttr>> KernelLowering::attributes(const OpInfo& op
     }
   }
   for (ClauseId id : ast().list(i.clauses))
-    if (const AttrInfo* a = find_attr(ast().text(ast()[id].word)); a && a->group == AttrGroup::cmp) attrs.push_back({a->tag});
+    if (const AttrInfo* a = find_attr(ast().text(ast()[id].word)); a && a->group == AttrGroup::cmp)
+      attrs.push_back({a->tag});
   if (!ok) return {};
   return attrs;
 }
 
-std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::vector<ResultName> into) {
+std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i,
+                                                          std::vector<ResultName> into) {
   if (!i.info) {
     unknown_op(i.name);
     return {};
@@ -452,15 +544,18 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::ve
       for (ClauseId id : ast().list(i.clauses)) {
         std::string_view word = ast().text(ast()[id].word);
         const AttrInfo* a = find_attr(word);
-        if (word == item.clause || (item.clause == "cmp" && a && a->group == AttrGroup::cmp)) found = ast()[id].operand;
+        if (word == item.clause || (item.clause == "cmp" && a && a->group == AttrGroup::cmp))
+          found = ast()[id].operand;
       }
       at.push_back(found);
       continue;
     }
     if (item.variadic) {
       size_t fixed_after = 0;
-      for (size_t t = s + 1; t < op.sig.n_operands; ++t) fixed_after += op.sig.operands[t].clause.empty();
-      while (positional + fixed_after < operands.size()) at.push_back(operands[static_cast<uint32_t>(positional++)]);
+      for (size_t t = s + 1; t < op.sig.n_operands; ++t)
+        fixed_after += op.sig.operands[t].clause.empty();
+      while (positional + fixed_after < operands.size())
+        at.push_back(operands[static_cast<uint32_t>(positional++)]);
       continue;
     }
     if (positional < operands.size()) at.push_back(operands[static_cast<uint32_t>(positional++)]);
@@ -472,7 +567,7 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::ve
   // `load x[i,j] : T[m,n]`, `store %v, x[i,j]`: points take their extents from the tile.
   std::optional<Type> tile;
   if (written && has_shape && written->shape.rank) tile = written;
-  Emit e{.op = op.op, .loc = loc_};
+  Emit e{.op = op.op, .loc = loc_at(i.tokens)};
   std::vector<Span> spans;
   for (size_t a = 0; a < at.size(); ++a) {
     if (!at[a]) {
@@ -482,7 +577,12 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::ve
     }
     spans.push_back(ast().span(at[a]));
     const Expr& x = ast()[at[a]];
-    Operand o = x.kind == ExprKind::access ? access_expr(x, at[a], op.rule == Rule::load_ || op.rule == Rule::store_ ? (tile ? &*tile : nullptr) : nullptr) : expr(at[a]);
+    Operand o = x.kind == ExprKind::access
+                    ? access_expr(x, at[a],
+                                  op.rule == Rule::load_ || op.rule == Rule::store_
+                                      ? (tile ? &*tile : nullptr)
+                                      : nullptr)
+                    : expr(at[a]);
     if (std::holds_alternative<std::monostate>(o)) {
       ok = false;
       continue;
@@ -496,17 +596,21 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::ve
   auto attrs = attributes(op, i);
   if (!ok || !attrs) return {};
   e.attrs = *attrs;
-  // `fill 0 : f32[4]` names the type; `cast %x : f16` only the element type. A typed row without a shape
-  // whose result is a scalar means rank 0.
-  bool derives_shape = op.rule == Rule::cast_ || op.rule == Rule::bitcast_ || op.rule == Rule::pack_ || op.rule == Rule::unpack_ || op.form == Form::opt_typed;
+  // `fill 0 : f32[4]` names the type; `cast %x : f16` only the element type. A typed row without a
+  // shape whose result is a scalar means rank 0.
+  bool derives_shape = op.rule == Rule::cast_ || op.rule == Rule::bitcast_ ||
+                       op.rule == Rule::pack_ || op.rule == Rule::unpack_ ||
+                       op.form == Form::opt_typed;
   e.written = written;
   e.written_shape = has_shape || !derives_shape;
   if (i.type && ast()[i.type].elided) e.written_shape = false;
   for (ResultName& r : into)
     if (r.value == kFailed) r = {{}, ""};
   e.results = std::move(into);
-  if (!written && e.results.size() == 1 && e.results[0].value && op.form == Form::opt_typed && op.rule != Rule::load_) {
-    e.written = kernel_.values[*e.results[0].value].type;  // `%acc = mma %a, %b, 0` keeps the name's type
+  if (!written && e.results.size() == 1 && e.results[0].value && op.form == Form::opt_typed &&
+      op.rule != Rule::load_) {
+    e.written =
+        kernel_.values[*e.results[0].value].type;  // `%acc = mma %a, %b, 0` keeps the name's type
     e.written_shape = false;
   }
   Builder::Emitted emitted = builder_.emit(e);
@@ -517,7 +621,8 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i, std::ve
   return emitted.results;
 }
 
-std::optional<int64_t> KernelLowering::layout_index(const std::string& name, const File& file, TokenRange range, int depth) {
+std::optional<int64_t> KernelLowering::layout_index(const std::string& name, const File& file,
+                                                    TokenRange range, int depth) {
   const Ast& a = file.ast;
   if (depth > 64) {
     error(diag::layout_cycle, fmt::format("`#{}` is defined by itself", name), ast().span(range));
@@ -527,13 +632,17 @@ std::optional<int64_t> KernelLowering::layout_index(const std::string& name, con
   std::string text = a.layout_text(range), out;
   for (size_t p = 0; p < text.size();) {
     unsigned char c = text[p];
-    bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80 || c == '#';
+    bool word =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80 || c == '#';
     if (!word && !(c >= '0' && c <= '9')) {
       out += text[p++];
       continue;
     }
     size_t end = p + 1;
-    auto in_word = [&](unsigned char d) { return (d >= 'a' && d <= 'z') || (d >= 'A' && d <= 'Z') || (d >= '0' && d <= '9') || d == '_' || d == '.' || d >= 0x80; };
+    auto in_word = [&](unsigned char d) {
+      return (d >= 'a' && d <= 'z') || (d >= 'A' && d <= 'Z') || (d >= '0' && d <= '9') ||
+             d == '_' || d == '.' || d >= 0x80;
+    };
     while (end < text.size() && in_word(text[end])) ++end;
     std::string piece = text.substr(p, end - p);
     p = end;
@@ -543,7 +652,9 @@ std::optional<int64_t> KernelLowering::layout_index(const std::string& name, con
         error(diag::unknown_layout, fmt::format("no layout `{}`", piece), ast().span(range));
         return {};
       }
-      if (!layout_index(it->first, *it->second.file, it->second.file->ast[it->second.layout].expr, depth + 1)) return {};
+      if (!layout_index(it->first, *it->second.file, it->second.file->ast[it->second.layout].expr,
+                        depth + 1))
+        return {};
       out += piece;
       continue;
     }
@@ -555,7 +666,8 @@ std::optional<int64_t> KernelLowering::layout_index(const std::string& name, con
     auto n = value ? literal_int(value->literal) : std::nullopt;
     out += n ? fmt::format("{}", *n) : piece;
   }
-  auto [it, added] = tables_.layout_index.emplace(name + '\0' + out, static_cast<int64_t>(tables_.module->layouts.size()));
+  auto [it, added] = tables_.layout_index.emplace(
+      name + '\0' + out, static_cast<int64_t>(tables_.module->layouts.size()));
   if (added) tables_.module->layouts.push_back({name, out});
   return it->second;
 }
@@ -570,7 +682,8 @@ std::optional<int64_t> KernelLowering::layout(LayoutId id) {
     std::vector<std::string_view> names;
     for (auto& [n, d] : file.layouts) names.push_back(n);
     std::string near = nearest_name(name, names);
-    error(diag::unknown_layout, fmt::format("no layout `#{}`", name), ast().span(id), near.empty() ? "" : fmt::format("did you mean `#{}`?", near));
+    error(diag::unknown_layout, fmt::format("no layout `#{}`", name), ast().span(id),
+          near.empty() ? "" : fmt::format("did you mean `#{}`?", near));
     return {};
   }
   return layout_index(name, *it->second.file, it->second.file->ast[it->second.layout].expr, 0);

@@ -15,7 +15,8 @@ void KernelLowering::error(Diag code, std::string message, Span span, std::strin
 void KernelLowering::mark_used(std::string_view name) {
   const File& file = *frames_.back().file;
   if (&file != &main_) return;  // consts of a used file are not parameters of this one
-  if (auto it = main_.depends.find(name); it != main_.depends.end()) used_.insert(it->second.begin(), it->second.end());
+  if (auto it = main_.depends.find(name); it != main_.depends.end())
+    used_.insert(it->second.begin(), it->second.end());
 }
 
 std::optional<ConstValue> KernelLowering::find_const(std::string_view name) {
@@ -38,7 +39,8 @@ std::optional<DType> KernelLowering::find_type(std::string_view name) {
   Frame& frame = frames_.back();
   if (auto it = frame.types.find(name); it != frame.types.end()) return it->second;
   if (frame.file == &main_)
-    if (auto it = fixed_bindings_.find(name); it != fixed_bindings_.end() && it->second.type) return it->second.type;
+    if (auto it = fixed_bindings_.find(name); it != fixed_bindings_.end() && it->second.type)
+      return it->second.type;
   if (auto it = frame.file->types.find(name); it != frame.file->types.end()) {
     mark_used(name);
     return it->second;
@@ -47,14 +49,18 @@ std::optional<DType> KernelLowering::find_type(std::string_view name) {
 }
 
 std::optional<Literal> KernelLowering::constant(ExprId e) {
-  return eval_const(ast(), e, [&](std::string_view n) { return find_const(n); }, out_);
+  return eval_const(
+      ast(), e, [&](std::string_view n) { return find_const(n); }, out_);
 }
 
 std::optional<int64_t> KernelLowering::constant_int(ExprId e) {
   auto l = constant(e);
   if (!l) return {};
   auto v = literal_int(*l);
-  if (!v) error(diag::not_constant, fmt::format("`{}` is no integer constant", ast().source_of(ast()[e].tokens)), ast().span(e));
+  if (!v)
+    error(diag::not_constant,
+          fmt::format("`{}` is no integer constant", ast().source_of(ast()[e].tokens)),
+          ast().span(e));
   return v;
 }
 
@@ -73,21 +79,26 @@ void KernelLowering::bindings() {
     } else {
       auto l = d.value ? constant(d.value) : std::nullopt;
       if (!l) continue;
-      DType t = l->kind == Literal::Kind::boolean ? dt::bool_ : l->kind == Literal::Kind::real ? dt::f64_ : dt::i64_;
+      DType t = l->kind == Literal::Kind::boolean ? dt::bool_
+                : l->kind == Literal::Kind::real  ? dt::f64_
+                                                  : dt::i64_;
       auto c = literal_constant(*l, t);
       if (!c) {
-        error(diag::const_arithmetic, fmt::format("the value of `{}` does not fit 64 bits", b.name), span(d.tokens));
+        error(diag::const_arithmetic, fmt::format("the value of `{}` does not fit 64 bits", b.name),
+              span(d.tokens));
         continue;
       }
       b.value = *c;
     }
-    if (!fixed_bindings_.emplace(b.name, b).second) error(diag::duplicate_name, fmt::format("`{}` is bound twice", b.name), span(d.tokens));
+    if (!fixed_bindings_.emplace(b.name, b).second)
+      error(diag::duplicate_name, fmt::format("`{}` is bound twice", b.name), span(d.tokens));
   }
 }
 
 void KernelLowering::declare(TokenId name, uint32_t value) {
   std::string text(ast().text(name));
-  if (!globals_.emplace(text, value).second) error(diag::duplicate_name, fmt::format("`{}` is declared twice", text), ast().span(name));
+  if (!globals_.emplace(text, value).second)
+    error(diag::duplicate_name, fmt::format("`{}` is declared twice", text), ast().span(name));
 }
 
 std::vector<HostExpr> KernelLowering::host_list(List<Expr> list) {
@@ -110,16 +121,31 @@ void KernelLowering::params() {
     const Param& p = ast()[id];
     const TypeRef& t = ast()[p.type];
     std::optional<DType> type = t.dtype == kNoToken ? std::nullopt : find_type(ast().text(t.dtype));
-    if (!type) error(diag::unknown_type, fmt::format("`{}` is no element type", t.dtype == kNoToken ? "?" : ast().text(t.dtype)), span(t.tokens));
+    if (!type)
+      error(diag::unknown_type,
+            fmt::format("`{}` is no element type", t.dtype == kNoToken ? "?" : ast().text(t.dtype)),
+            span(t.tokens));
     tess::Param out;
     switch (p.kind) {
-      case ParamKind::scalar: out.dir = Direction::scalar; break;
-      case ParamKind::in: out.dir = Direction::in; break;
-      case ParamKind::out: out.dir = Direction::out; break;
-      case ParamKind::inout: out.dir = Direction::inout; break;
+      case ParamKind::scalar:
+        out.dir = Direction::scalar;
+        break;
+      case ParamKind::in:
+        out.dir = Direction::in;
+        break;
+      case ParamKind::out:
+        out.dir = Direction::out;
+        break;
+      case ParamKind::inout:
+        out.dir = Direction::inout;
+        break;
     }
     if ((out.dir == Direction::scalar) == t.has_shape)
-      error(diag::bad_header_value, t.has_shape ? fmt::format("`{}` has a shape: say whether it is `in`, `out` or `inout`", ast().text(p.name)) : fmt::format("`{}` is a tensor and needs a shape", ast().text(p.name)), span(p.tokens));
+      error(diag::bad_header_value,
+            t.has_shape ? fmt::format("`{}` has a shape: say whether it is `in`, `out` or `inout`",
+                                      ast().text(p.name))
+                        : fmt::format("`{}` is a tensor and needs a shape", ast().text(p.name)),
+            span(p.tokens));
     Type value{t.has_shape ? Space::global : Space::reg, false, type.value_or(dt::i32_), {}};
     kernel_.params.push_back(std::move(out));
     kernel_.values.push_back({std::string(ast().text(p.name)), value});
@@ -131,7 +157,8 @@ void KernelLowering::params() {
     tess::Param& out = kernel_.params[item.value];
     if (ast()[p.type].has_shape) {
       out.shape = host_list(ast()[p.type].dims);
-      for (const HostExpr& e : out.shape) kernel_.values[item.value].type.shape.push(e.is_constant() ? e.constant() : kDynamic);
+      for (const HostExpr& e : out.shape)
+        kernel_.values[item.value].type.shape.push(e.is_constant() ? e.constant() : kDynamic);
     }
     if (p.has_strides) out.strides = host_list(p.strides);
     if (p.list)
@@ -139,7 +166,8 @@ void KernelLowering::params() {
     out.may_alias = p.may_alias;
     auto positive = [&](ExprId e) -> int64_t {
       auto v = e ? constant_int(e) : std::nullopt;
-      if (v && (*v < 1 || *v > (1 << 20))) error(diag::bad_header_value, fmt::format("{} is out of range", *v), ast().span(e));
+      if (v && (*v < 1 || *v > (1 << 20)))
+        error(diag::bad_header_value, fmt::format("{} is out of range", *v), ast().span(e));
       return v.value_or(1);
     };
     if (p.aligned) out.aligned = static_cast<uint32_t>(positive(p.aligned));
@@ -156,8 +184,10 @@ std::optional<HostExpr> KernelLowering::host_name(const Expr& e, ExprId id) {
   if (auto it = globals_.find(name); it != globals_.end()) {
     const Value& v = kernel_.values[it->second];
     Direction dir = kernel_.params[it->second].dir;
-    if ((dir == Direction::scalar || dir == Direction::let) && v.type.dtype.is_int()) return HostExpr{{{HostOp::param, it->second}}};
-    error(diag::not_host_expression, fmt::format("`{}` is no integer scalar parameter", name), ast().span(id));
+    if ((dir == Direction::scalar || dir == Direction::let) && v.type.dtype.is_int())
+      return HostExpr{{{HostOp::param, it->second}}};
+    error(diag::not_host_expression, fmt::format("`{}` is no integer scalar parameter", name),
+          ast().span(id));
     return {};
   }
   if (auto c = find_const(name)) {
@@ -169,14 +199,16 @@ std::optional<HostExpr> KernelLowering::host_name(const Expr& e, ExprId id) {
   for (auto& [n, v] : globals_) names.push_back(n);
   for (auto& [n, v] : frames_.back().file->consts) names.push_back(n);
   std::string near = nearest_name(name, names);
-  error(diag::unknown_name, fmt::format("`{}` is not declared", name), ast().span(id), near.empty() ? "" : fmt::format("did you mean `{}`?", near));
+  error(diag::unknown_name, fmt::format("`{}` is not declared", name), ast().span(id),
+        near.empty() ? "" : fmt::format("did you mean `{}`?", near));
   return {};
 }
 
 std::optional<HostExpr> KernelLowering::host_expr(ExprId id) {
   const Expr& e = ast()[id];
   auto refuse = [&]() -> std::optional<HostExpr> {
-    error(diag::not_host_expression, fmt::format("`{}` is no host expression", ast().source_of(e.tokens)), ast().span(id));
+    error(diag::not_host_expression,
+          fmt::format("`{}` is no host expression", ast().source_of(e.tokens)), ast().span(id));
     return {};
   };
   auto two = [&](HostOp op, ExprId a, ExprId b) -> std::optional<HostExpr> {
@@ -190,7 +222,8 @@ std::optional<HostExpr> KernelLowering::host_expr(ExprId id) {
       auto v = l ? literal_int(*l) : std::nullopt;
       return v ? std::optional(HostExpr::of(*v)) : refuse();
     }
-    case ExprKind::name: return host_name(e, id);
+    case ExprKind::name:
+      return host_name(e, id);
     case ExprKind::unary: {
       auto a = e.op == Operator::neg ? host_expr(e.lhs) : refuse();
       if (!a) return {};
@@ -198,11 +231,16 @@ std::optional<HostExpr> KernelLowering::host_expr(ExprId id) {
     }
     case ExprKind::binary:
       switch (e.op) {
-        case Operator::add: return two(HostOp::add, e.lhs, e.rhs);
-        case Operator::sub: return two(HostOp::sub, e.lhs, e.rhs);
-        case Operator::mul: return two(HostOp::mul, e.lhs, e.rhs);
-        case Operator::div: return two(HostOp::div, e.lhs, e.rhs);
-        default: return refuse();
+        case Operator::add:
+          return two(HostOp::add, e.lhs, e.rhs);
+        case Operator::sub:
+          return two(HostOp::sub, e.lhs, e.rhs);
+        case Operator::mul:
+          return two(HostOp::mul, e.lhs, e.rhs);
+        case Operator::div:
+          return two(HostOp::div, e.lhs, e.rhs);
+        default:
+          return refuse();
       }
     case ExprKind::call: {
       auto args = ast().list(e.args);
@@ -214,15 +252,19 @@ std::optional<HostExpr> KernelLowering::host_expr(ExprId id) {
       if (name == "max") return two(HostOp::max, args[0], args[1]);
       return refuse();
     }
-    case ExprKind::error: return {};
-    default: return refuse();
+    case ExprKind::error:
+      return {};
+    default:
+      return refuse();
   }
 }
 
 void KernelLowering::header_value(const HeaderClause& clause, int64_t most, uint32_t& to) {
   auto args = ast().list(clause.args);
   auto v = args.size() == 1 ? constant_int(args[0]) : std::nullopt;
-  if (args.size() != 1 || (v && (*v < 1 || *v > most))) error(diag::bad_header_value, fmt::format("one constant from 1 to {} is wanted", most), span(clause.tokens));
+  if (args.size() != 1 || (v && (*v < 1 || *v > most)))
+    error(diag::bad_header_value, fmt::format("one constant from 1 to {} is wanted", most),
+          span(clause.tokens));
   else if (v) to = static_cast<uint32_t>(*v);
 }
 
@@ -240,11 +282,21 @@ void KernelLowering::header() {
         for (uint32_t i = 0; i < args.size(); ++i)
           if (auto h = host_expr(args[i])) kernel_.grid[i] = *h;
         break;
-      case HeaderKind::warps: header_value(c, limits::max_warps, kernel_.warps); break;
-      case HeaderKind::cluster: header_value(c, limits::max_cluster, kernel_.cluster); break;
-      case HeaderKind::blocks_per_sm: header_value(c, 32, kernel_.blocks_per_sm); break;
-      case HeaderKind::cooperative: kernel_.cooperative = true; break;
-      case HeaderKind::sync: kernel_.sync_manual = ast().text(c.word) == "manual"; break;
+      case HeaderKind::warps:
+        header_value(c, limits::max_warps, kernel_.warps);
+        break;
+      case HeaderKind::cluster:
+        header_value(c, limits::max_cluster, kernel_.cluster);
+        break;
+      case HeaderKind::blocks_per_sm:
+        header_value(c, 32, kernel_.blocks_per_sm);
+        break;
+      case HeaderKind::cooperative:
+        kernel_.cooperative = true;
+        break;
+      case HeaderKind::sync:
+        kernel_.sync_manual = ast().text(c.word) == "manual";
+        break;
       case HeaderKind::fast:
         for (TokenId w : ast().list(c.words)) {
           if (ast().text(w) == "contract") kernel_.fast.contract = true;
@@ -269,11 +321,14 @@ void KernelLowering::header() {
         p.dir = Direction::workspace;
         const TypeRef& t = ast()[c.type];
         auto type = find_type(ast().text(t.dtype));
-        if (!type) error(diag::unknown_type, fmt::format("`{}` is no element type", ast().text(t.dtype)), span(t.tokens));
+        if (!type)
+          error(diag::unknown_type, fmt::format("`{}` is no element type", ast().text(t.dtype)),
+                span(t.tokens));
         p.shape = host_list(t.dims);
         for (TokenId w : ast().list(c.words)) p.kept |= ast().text(w) == "kept";
         Type value{Space::global, false, type.value_or(dt::i32_), {}};
-        for (const HostExpr& e : p.shape) value.shape.push(e.is_constant() ? e.constant() : kDynamic);
+        for (const HostExpr& e : p.shape)
+          value.shape.push(e.is_constant() ? e.constant() : kDynamic);
         kernel_.params.push_back(std::move(p));
         kernel_.values.push_back({std::string(ast().text(c.word)), value});
         declare(c.word, static_cast<uint32_t>(kernel_.values.size() - 1));
@@ -303,7 +358,9 @@ Kernel KernelLowering::run() {
       } else {
         const ConstValue& c = main_.consts.at(name);
         bool real = c.literal.kind == Literal::Kind::real || (c.type && c.type->is_float());
-        DType kept = c.literal.kind == Literal::Kind::boolean ? dt::bool_ : real ? dt::f64_ : dt::i64_;
+        DType kept = c.literal.kind == Literal::Kind::boolean ? dt::bool_
+                     : real                                   ? dt::f64_
+                                                              : dt::i64_;
         if (auto value = literal_constant(c.literal, kept)) b.value = *value;
       }
       kernel_.bindings.push_back(std::move(b));

@@ -14,7 +14,7 @@ namespace tess::vmasm {
 struct ModuleTables {
   Module* module = nullptr;
   std::map<std::string, int64_t, std::less<>> layout_index;  // by "name\0text"
-  std::vector<int64_t> file_index;                           // Ast::file -> Module::files, -1: not yet
+  std::vector<int64_t> file_index;  // Ast::file -> Module::files, -1: not yet
   const Sources* sources = nullptr;
 };
 
@@ -32,13 +32,13 @@ class KernelLowering {
   // A function being inlined, or the kernel itself.
   struct Frame {
     const File* file;
-    const Item* func = nullptr;  // null: the kernel
-    std::string prefix;          // of its locals: "soft1."
-    std::map<std::string, uint32_t, std::less<>> locals;   // %name -> value
-    std::map<std::string, Operand, std::less<>> params;    // bare or %name of a function's parameter
-    std::map<std::string, Literal, std::less<>> dims;      // generic dimensions
-    std::map<std::string, DType, std::less<>> types;       // generic types
-    std::set<std::string, std::less<>> fixed;              // %names that are parameters
+    const Item* func = nullptr;                           // null: the kernel
+    std::string prefix;                                   // of its locals: "soft1."
+    std::map<std::string, uint32_t, std::less<>> locals;  // %name -> value
+    std::map<std::string, Operand, std::less<>> params;   // bare or %name of a function's parameter
+    std::map<std::string, Literal, std::less<>> dims;     // generic dimensions
+    std::map<std::string, DType, std::less<>> types;      // generic types
+    std::set<std::string, std::less<>> fixed;             // %names that are parameters
   };
 
   // --- header (lower_header.cpp)
@@ -70,11 +70,14 @@ class KernelLowering {
   bool bind_argument(Frame& frame, const Param& param, ExprId arg, const Operand& value);
   std::vector<ResultName> result_names(std::span<const TokenId> names);
   Loc loc_of(TokenRange tokens, const Annotation& written);
+  Loc loc_at(TokenRange tokens);  // of an instruction inside the current statement
+  bool annotated() const;         // a disassembly: places are those written, or unknown
   void close_block(const Block& b);
 
   // --- expressions and instructions (lower_expr.cpp)
   Operand expr(ExprId e);
-  // The same with the value in `into`, if the expression computes one; a name or literal becomes a move.
+  // The same with the value in `into`, if the expression computes one; a name or literal becomes a
+  // move.
   bool expr_into(ExprId e, ResultName into);
   Operand name_operand(const Expr& e, ExprId id);
   Operand value_operand(const Expr& e, ExprId id);
@@ -89,8 +92,10 @@ class KernelLowering {
   bool attribute(const OpInfo& op, const Attr& a, std::vector<EmitAttr>& attrs);
   std::optional<Type> written_type(const TypeRef& t, bool& has_shape);
   std::optional<int64_t> layout(LayoutId id);
-  std::optional<int64_t> layout_index(const std::string& name, const File& file, TokenRange expr, int depth);
-  Operand emit_op(Op op, std::vector<EmitArg> args, std::vector<ResultName> into, ExprId at, std::span<const ExprId> arg_at);
+  std::optional<int64_t> layout_index(const std::string& name, const File& file, TokenRange expr,
+                                      int depth);
+  Operand emit_op(Op op, std::vector<EmitArg> args, std::vector<ResultName> into, ExprId at,
+                  std::span<const ExprId> arg_at);
   bool scalar_operand(const Operand& o, ExprId at);
   void unknown_op(TokenId name);
 
@@ -105,13 +110,13 @@ class KernelLowering {
   Kernel kernel_;
   Builder builder_;
   std::vector<Frame> frames_;
-  std::map<std::string, uint32_t, std::less<>> globals_;   // parameters, lets, workspaces
+  std::map<std::string, uint32_t, std::less<>> globals_;        // parameters, lets, workspaces
   std::map<std::string, Binding, std::less<>> fixed_bindings_;  // kernel k<BM=16>: they win
-  bool frozen_ = false;                                    // a binding list is written
-  std::set<std::string, std::less<>> used_;                // specialisation parameters used
-  std::set<std::string, std::less<>> taken_;               // names of locals
+  bool frozen_ = false;                                         // a binding list is written
+  std::set<std::string, std::less<>> used_;                     // specialisation parameters used
+  std::set<std::string, std::less<>> taken_;                    // names of locals
   std::map<std::string, int, std::less<>> calls_;
-  Loc loc_;                                                // of the current statement
+  Loc loc_;  // of the current statement
 };
 
 }  // namespace tess::vmasm
