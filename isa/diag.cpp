@@ -11,14 +11,16 @@ namespace {
 constexpr DiagInfo kDiags[] = {
 #define DIAG(name, number, severity, summary, explanation) \
   {Diag{number}, Severity::severity, #name, summary, explanation},
-#include "isa/diag/bytecode.def"
-#include "isa/diag/data.def"
-#include "isa/diag/layout.def"
-#include "isa/diag/run.def"
-#include "isa/diag/sim.def"
+// clang-format off: in order of their numbers
 #include "isa/diag/text.def"
-#include "isa/diag/tool.def"
 #include "isa/diag/verify.def"
+#include "isa/diag/bytecode.def"
+#include "isa/diag/layout.def"
+#include "isa/diag/data.def"
+#include "isa/diag/run.def"
+#include "isa/diag/tool.def"
+#include "isa/diag/sim.def"
+// clang-format on
 #undef DIAG
 };
 
