@@ -187,6 +187,43 @@ TEST_CASE("npz writing adds and replaces keys and keeps the others") {
   CHECK(folder.entries() == 2);
 }
 
+TEST_CASE("zip64: more entries and larger sizes than the old fields hold") {
+  TemporaryFolder folder;
+  constexpr int kEntries = 65600;
+  {
+    AtomicFile file = must(AtomicFile::create(folder.file("many.npz")));
+    ZipWriter zip(file);
+    std::string array = npy_header(dt::u8_, {});
+    array += '\7';
+    for (int i = 0; i < kEntries; ++i)
+      must_do(zip.add_stored(std::to_string(i) + ".npy",
+                             {reinterpret_cast<const uint8_t*>(array.data()), array.size()}, {}));
+    must_do(zip.finish());
+    must_do(file.commit());
+  }
+  Blob many = must(map_file(folder.file("many.npz")));
+  CHECK(must(read_zip_directory(many)).size() == kEntries);
+  CHECK(element_int(must(read_npz(many, "65599")), 0) == 7);
+  {
+    AtomicFile file = must(AtomicFile::create(folder.file("large.npz")));
+    ZipWriter zip(file);
+    ZipEntry entry;
+    entry.name = "x.npy";
+    entry.method = 8;
+    entry.compressed = 9 << 20;
+    entry.size = uint64_t{1} << 33;
+    std::vector<uint8_t> compressed(entry.compressed);
+    must_do(zip.add_copy(entry, compressed));
+    must_do(zip.finish());
+    must_do(file.commit());
+  }
+  std::vector<ZipEntry> entries =
+      must(read_zip_directory(must(map_file(folder.file("large.npz")))));
+  REQUIRE(entries.size() == 1);
+  CHECK(entries[0].size == uint64_t{1} << 33);
+  CHECK(entries[0].compressed == 9 << 20);
+}
+
 TEST_CASE("an output appears whole or not at all") {
   TemporaryFolder folder;
   std::string path = folder.file("out.npy");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -19,6 +20,32 @@ uint64_t bits_of(double x) {
   return u;
 }
 
+// a[0] + a[1] x + a[2] x^2 + ..., by Horner's rule.
+template <size_t N>
+double polynomial(const std::array<double, N>& a, double x) {
+  double sum = a[N - 1];
+  for (size_t i = N - 1; i-- > 0;) sum = sum * x + a[i];
+  return sum;
+}
+
+// atanh(s)/s in s^2: 1, 1/3, 1/5, ...
+constexpr std::array<double, 13> kAtanh = [] {
+  std::array<double, 13> a{};
+  for (int i = 0; i < 13; ++i) a[i] = 1.0 / (2 * i + 1);
+  return a;
+}();
+// cos(r) and sin(r)/r in r^2: 1/0!, -1/2!, 1/4!, ... and 1/1!, -1/3!, 1/5!, ...
+constexpr std::array<double, 10> alternating_factorials(int first) {
+  std::array<double, 10> a{};
+  double factorial = 1;  // exact up to 22!
+  for (int i = 0, n = first; i < 10; ++i, n += 2) {
+    a[i] = (i % 2 ? -1.0 : 1.0) / factorial;
+    factorial *= (n + 1) * (n + 2);
+  }
+  return a;
+}
+constexpr auto kCos = alternating_factorials(0), kSin = alternating_factorials(1);
+
 // ln x for x in (0, 1]: x = m * 2^e with m in [sqrt(1/2), sqrt(2)), ln m = 2 atanh((m-1)/(m+1)).
 double natural_log(double x) {
   int exponent;
@@ -27,31 +54,25 @@ double natural_log(double x) {
     m *= 2;
     --exponent;
   }
-  double s = (m - 1) / (m + 1), s2 = s * s, series = 0;
-  for (int n = 25; n >= 1; n -= 2) series = series * s2 + 1.0 / n;
-  return 2 * s * series + exponent * 0.69314718055994531;
+  double s = (m - 1) / (m + 1);
+  return 2 * s * polynomial(kAtanh, s * s) + exponent * 0.69314718055994531;
 }
 
-// cos(2 pi u) for u in [0, 1): a quarter turn is split off exactly, the rest is a Taylor series on
-// [-pi/4, pi/4].
+// cos(2 pi u) for u in [0, 1): the nearest multiple of a quarter turn is split off exactly, which
+// leaves r in [-pi/4, pi/4].
 double cos_turns(double u) {
   double quarters = 4 * u;
   double whole = std::floor(quarters + 0.5);
-  double r = (quarters - whole) * 1.5707963267948966, r2 = r * r;
-  double cosine = 0, sine = 0;
-  for (int n = 18; n >= 2; n -= 2) cosine = (1 + cosine) * -r2 / (n * (n - 1.0));
-  for (int n = 19; n >= 3; n -= 2) sine = (1 + sine) * -r2 / (n * (n - 1.0));
-  cosine = 1 + cosine;
-  sine = r * (1 + sine);
+  double r = (quarters - whole) * 1.5707963267948966;
   switch (static_cast<int>(whole) & 3) {
     case 0:
-      return cosine;
+      return polynomial(kCos, r * r);
     case 1:
-      return -sine;
+      return -r * polynomial(kSin, r * r);
     case 2:
-      return -cosine;
+      return -polynomial(kCos, r * r);
     default:
-      return sine;
+      return r * polynomial(kSin, r * r);
   }
 }
 
@@ -105,22 +126,39 @@ Result<double> real_argument(const std::string& text) {
   return *number;
 }
 
-// Writes element codes in row-major order.
+// Writes element codes in row-major order. (Hosts are little-endian.)
+template <class Word, class Code>
+void fill_words(uint8_t* to, uint64_t count, const Code& code) {
+  static_assert(std::endian::native == std::endian::little);
+  for (uint64_t n = 0; n < count; ++n) {
+    auto word = static_cast<Word>(code(n));
+    std::memcpy(to + n * sizeof word, &word, sizeof word);
+  }
+}
 template <class Code>
 void fill(HostTensor& t, uint64_t count, const Code& code) {
   uint8_t* to = t.mutable_bytes();
   int w = t.dtype.bits;
-  for (uint64_t n = 0; n < count; ++n) {
-    uint64_t c = code(n);
-    if (w == 8) to[n] = static_cast<uint8_t>(c);
-    else if (w > 8)
-      for (int i = 0; i < w / 8; ++i) to[n * (w / 8) + i] = static_cast<uint8_t>(c >> (8 * i));
-    else write_bits(to, n * w, w, c);
+  switch (w) {
+    case 8:
+      return fill_words<uint8_t>(to, count, code);
+    case 16:
+      return fill_words<uint16_t>(to, count, code);
+    case 32:
+      return fill_words<uint32_t>(to, count, code);
+    case 64:
+      return fill_words<uint64_t>(to, count, code);
+    default:
+      for (uint64_t n = 0; n < count; ++n) write_bits(to, n * w, w, code(n));
   }
 }
 
 bool is_whole(DType t) { return t.is_int() || t.is_bool(); }
-uint64_t round_to(DType t, double x) { return cast_code(t, dt::f64_, bits_of(x)); }
+// As `cast` from f64. A conversion to float rounds to nearest even in hardware, as f32 asks.
+uint64_t round_to(DType t, double x) {
+  if (t == dt::f32_ && !std::isnan(x)) return std::bit_cast<uint32_t>(static_cast<float>(x));
+  return cast_code(t, dt::f64_, bits_of(x));
+}
 
 Status fill_constant(HostTensor& t, uint64_t count, const std::string& text) {
   uint64_t code;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <unordered_set>
 
 #include "isa/diag/data.h"
@@ -150,8 +151,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 // Type, shape and offsets against each other and against the size of the data.
 Status check_entries(const Blob& blob, SafetensorsFile& file, uint64_t data_start) {
   uint64_t data_size = blob.bytes.size() - data_start, covered = 0;
-  std::stable_sort(file.tensors.begin(), file.tensors.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.offset, a.size_bytes) < std::pair(b.offset, b.size_bytes);
+  std::sort(file.tensors.begin(), file.tensors.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.offset, a.size_bytes, a.name) < std::tie(b.offset, b.size_bytes, b.name);
   });
   for (SafetensorsEntry& e : file.tensors) {
     auto complain = [&](std::string_view what) {
