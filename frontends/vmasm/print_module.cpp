@@ -239,9 +239,16 @@ class KernelPrinter {
     if (!first) out_ += " = ";
   }
 
+  // `%d = %a`; with a literal, layout or a parameter named like an instruction it is spelt out.
+  bool is_plain_copy(const Inst& i) const {
+    if (i.op != Op::move || i.n_args != 1 || i.n_attrs) return false;
+    Ref a = k_.args(i)[0];
+    return a.is_value() && !find_op(names_[a.index()]);
+  }
   void plain(const Inst& i, const OpInfo& op) {
     results(i);
-    if (i.op != Op::move) out_ += op.name;
+    if (is_plain_copy(i)) return ref(k_.args(i)[0]);
+    out_ += op.name;
     if (op.form == Form::decl) print(" {}", result_type(i));
     operands(i, op);
     if (writes_type(i, op)) print(" : {}", result_type(i));
@@ -261,7 +268,7 @@ class KernelPrinter {
       std::string_view clause = item < 0 ? "" : op.sig.operands[item].clause;
       if (!clause.empty()) print(" {}", clause_word(i, op, clause));
       else if (!first) out_ += ',';
-      if (i.op != Op::move) out_ += ' ';
+      out_ += ' ';
       first = false;
       ref(args[a]);
     }
@@ -276,17 +283,24 @@ class KernelPrinter {
     return clause;
   }
 
-  // Written when it must be, and where it may be unless the operands alone, none of them a literal,
-  // give it.
+  // Written when it must be, and where it may be unless the operands give it. A literal gives no
+  // type to the letter that it shares with the result.
   bool writes_type(const Inst& i, const OpInfo& op) const {
     if (op.form == Form::typed) return true;
     if (op.form != Form::opt_typed || i.n_results == 0) return false;
     std::vector<ArgType> args;
-    for (Ref r : k_.args(i)) {
+    auto refs = k_.args(i);
+    for (size_t a = 0; a < refs.size(); ++a) {
+      Ref r = refs[a];
       ArgType arg;
       arg.kind = r.kind();
-      if (r.is_constant()) return true;
       if (r.is_value()) arg.type = k_.values[r.index()].type;
+      if (r.is_constant()) {
+        int item = sig_index(op.sig, a, refs.size());
+        if (item < 0 || op.sig.operands[item].letter == op.sig.results[0].letter) return true;
+        arg.constant = k_.constants[r.index()];
+        arg.type = scalar_type(arg.constant->type);
+      }
       if (r.is_access()) {
         AccessType t = access_type(k_, k_.accesses[r.index()], false);
         if (t.error) return true;
