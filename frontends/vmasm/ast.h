@@ -118,9 +118,10 @@ int precedence(Operator op);
 struct Expr {
   ExprKind kind = ExprKind::error;
   Operator op = Operator::none;
-  bool has_brackets = false;  // access
+  bool has_brackets = false;   // access
+  bool parenthesised = false;  // written in parentheses, which only the formatter minds
   TokenId word = kNoToken;
-  TokenRange tokens;           // without redundant parentheses around the expression
+  TokenRange tokens;           // without parentheses around the whole
   ExprId lhs, rhs;             // operands; access: base and list item
   List<Expr> args;             // call
   List<Subscript> subscripts;  // access

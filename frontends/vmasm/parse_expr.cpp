@@ -216,7 +216,9 @@ ExprId Parser::parenthesised() {
     bool more = is(TokenKind::colon) || is(TokenKind::l_brace) || is(TokenKind::layout);
     if (!more) {
       close(open, TokenKind::r_paren, "an operator or ");
-      return failed_ ? ExprId{} : inner;
+      if (failed_) return {};
+      ast_.exprs[inner.index].parenthesised = true;
+      return inner;
     }
     if (failed_) return {};
     Inst inst;
