@@ -554,7 +554,38 @@ TEST_CASE("deep nesting and long lists stay linear") {
     put(w, 0, 8);
   }
   CHECK(gguf_error(wide.bytes()) == "no error");
+}
+
+TEST_CASE("headers of nothing but entries keep the readers' stated memory bounds") {
+  constexpr uint64_t kMebibyte = 1 << 20;
   GgufBuilder many;
-  for (int i = 0; i < 100000; ++i) put(many.entry("k" + std::to_string(i), 0), 1, 1);
-  CHECK(gguf_error(many.bytes()) == "no error");
+  for (int i = 0; i < 200000; ++i) put(many.entry(std::to_string(i), 0), 1, 1);
+  Blob gguf = blob_of(many.bytes());
+  {
+    MemoryLimit limit(32 * gguf.bytes.size() + kMebibyte);
+    CHECK(error_of(read_gguf(gguf)) == "no error");
+  }
+  GgufBuilder empty;
+  for (int i = 0; i < 200000; ++i) empty.tensor_at(std::to_string(i), {0}, 24, 0);
+  Blob tensors = blob_of(empty.bytes());
+  {
+    MemoryLimit limit(32 * tensors.bytes.size() + kMebibyte);
+    CHECK(error_of(read_gguf(tensors)) == "no error");
+  }
+  std::string header = "{\"__metadata__\":{";
+  for (int i = 0; i < 200000; ++i) header += (i ? ",\"" : "\"") + std::to_string(i) + "\":\"\"";
+  Blob st = blob_of(safetensors_bytes(header + "}}", ""));
+  {
+    MemoryLimit limit(64 * st.bytes.size());
+    CHECK(error_of(read_safetensors(st)) == "no error");
+  }
+  header = "{";
+  for (int i = 0; i < 50000; ++i)
+    header += (i ? ",\"" : "\"") + std::to_string(i) +
+              R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+  Blob st_tensors = blob_of(safetensors_bytes(header + "}", ""));
+  {
+    MemoryLimit limit(64 * st_tensors.bytes.size());
+    CHECK(error_of(read_safetensors(st_tensors)) == "no error");
+  }
 }
