@@ -148,6 +148,22 @@ TEST_CASE("fma by hand where a wider intermediate rounds twice") {
   CHECK(fma_code(dt::bf16_, 0x0001, 0x0001, 0x3F80, Round::ru) == 0x3F81);
 }
 
+TEST_CASE("fma of f64 sees a product's last bits 130 places below the sum") {
+  // 0x10000002d413cd * 0x1ffffffa57d867 = 2^105 + 11792251: half an ulp of 1 and a little more.
+  auto f64 = [](double x) { return std::bit_cast<uint64_t>(x); };
+  uint64_t x = f64(0x1.0000002d413cdp0), y = f64(0x1.ffffffa57d867p-54);
+  uint64_t minus_y = f64(-0x1.ffffffa57d867p-54);
+  CHECK(fma_code(dt::f64_, x, y, f64(1)) == f64(0x1.0000000000001p0));
+  CHECK(fma_code(dt::f64_, x, minus_y, f64(0x1.0000000000002p0)) == f64(0x1.0000000000001p0));
+  Mismatches m;
+  for (int exponent = -200; exponent <= 200; ++exponent)
+    for (uint64_t factor : {y, minus_y}) {
+      uint64_t c = f64(std::ldexp(0x1.0000000000002p0, exponent));
+      expect_fma<oracle::WideFixed>(m, dt::f64_, x, factor, c);
+    }
+  CHECK_SWEEP(m);
+}
+
 TEST_CASE("zeros, infinities and NaNs of fma and arithmetic") {
   for (DType t : {dt::f16_, dt::bf16_, dt::f32_, dt::f64_}) {
     CAPTURE(dtype_name(t));
