@@ -10,6 +10,13 @@
 
 namespace tess {
 
+namespace {
+std::string real_text(double v) {
+  std::string text = fmt::format("{}", v);
+  return text.find_first_of(".en") == text.npos ? text + ".0" : text;
+}
+}  // namespace
+
 std::optional<Constant> literal_constant(const Literal& literal, DType t) {
   if (t.is_bool()) {
     if (literal.kind != Literal::Kind::boolean) return {};
@@ -151,7 +158,7 @@ std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& 
     if (!c) {
       std::string text = l.kind == Literal::Kind::boolean ? (l.magnitude ? "true" : "false")
                          : l.kind == Literal::Kind::real
-                             ? fmt::format("{}", l.real)
+                             ? real_text(l.real)
                              : fmt::format("{}{}", l.negative ? "-" : "", l.magnitude);
       return TypeError{diag::literal_range,
                        fmt::format("the literal {} is no value of {}", text, dtype_name(t)),

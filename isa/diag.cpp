@@ -37,16 +37,18 @@ std::string_view severity_word(Severity s) {
   return kWords[static_cast<int>(s)];
 }
 
+// Insertions, deletions, replacements and exchanges of neighbours.
 size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
+  std::vector<size_t> before(b.size() + 1), last(b.size() + 1), row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
+    before = last;
+    last = row;
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      size_t replace = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replace});
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] != b[j - 1])});
+      bool exchanged = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (exchanged) row[j] = std::min(row[j], before[j - 2] + 1);
     }
   }
   return row[b.size()];
@@ -184,7 +186,7 @@ std::string diag_id(Diag code) {
 
 std::string nearest_name(std::string_view word, std::span<const std::string_view> candidates) {
   std::string_view best;
-  size_t best_distance = word.size() < 3 ? 2 : std::max<size_t>(2, word.size() / 3) + 1;
+  size_t best_distance = word.size() < 3 ? 1 : word.size() < 5 ? 2 : std::max<size_t>(3, word.size() / 3 + 1);
   for (std::string_view candidate : candidates) {
     size_t difference = candidate.size() > word.size() ? candidate.size() - word.size()
                                                        : word.size() - candidate.size();

@@ -305,7 +305,7 @@ bool KernelVerifier::check_nesting() {
           report_at(pc, diag::not_in_loop,
                     op == Op::test ? "`test` belongs to a `while`"
                                    : fmt::format("`{}` outside a loop", op_info(op).name));
-          return false;
+          break;
         }
         info_.match[pc] = loop->start;
         break;
@@ -432,11 +432,12 @@ void KernelVerifier::find_roots() {
   }
 }
 
-bool KernelVerifier::run() {
+bool KernelVerifier::run(bool partial) {
   if (!check_header() || !check_references() || !check_nesting()) return false;
+  bool stray_jumps = failed_;
   find_roots();
   check_types();
-  check_assignment();
+  if (!partial && !stray_jumps) check_assignment();
   return !failed_;
 }
 
@@ -444,6 +445,13 @@ int VerifiedModule::find(std::string_view name) const {
   for (size_t i = 0; i < module_->kernels.size(); ++i)
     if (module_->kernels[i].name == name) return static_cast<int>(i);
   return -1;
+}
+
+void check_incomplete(const Module& module, Diagnostics& out) {
+  for (const Kernel& k : module.kernels) {
+    KernelInfo info;
+    KernelVerifier(module, k, info, out).run(true);
+  }
 }
 
 std::optional<VerifiedModule> verify(Module module, Diagnostics& out) {

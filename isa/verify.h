@@ -36,4 +36,7 @@ class VerifiedModule {
 // Appends every problem found (errors and warnings); a value only if there is no error.
 std::optional<VerifiedModule> verify(Module module, Diagnostics& out);
 
+// The checks that still make sense when the front end left out instructions it had to refuse.
+void check_incomplete(const Module& module, Diagnostics& out);
+
 }  // namespace tess

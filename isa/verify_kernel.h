@@ -11,8 +11,9 @@ class KernelVerifier {
  public:
   KernelVerifier(const Module& m, const Kernel& k, KernelInfo& info, Diagnostics& out)
       : m_(m), k_(k), info_(info), out_(out), first_(out.size()) {}
-  // True if no error was reported.
-  bool run();
+  // True if no error was reported. `partial`: instructions are missing, so names may lack
+  // assignments.
+  bool run(bool partial = false);
 
  private:
   bool check_header();  // limits, names, types, constants, host expressions, parameters

@@ -335,6 +335,7 @@ class EnvironmentBuilder {
       if (!l) return bad_define(name, *text, "a number is wanted");
       value.literal = *l;
     } else {
+      if (!d.value) return;  // a syntax error
       auto l = eval_const(
           ast_, d.value,
           [&](std::string_view n) -> std::optional<ConstValue> {
@@ -364,6 +365,7 @@ class EnvironmentBuilder {
       type = find_dtype(*text);
       if (!type) return bad_define(name, *text, "an element type is wanted");
     } else {
+      if (!d.alias) return;  // a syntax error
       std::string_view spelt = ast_.text(ast_[d.alias].dtype);
       auto known = f_.types.find(spelt);
       type = known != f_.types.end() ? std::optional(known->second) : find_dtype(spelt);

@@ -62,4 +62,10 @@ using ConstLookup = std::function<std::optional<ConstValue>(std::string_view)>;
 std::optional<Literal> eval_const(const Ast& ast, ExprId e, const ConstLookup& lookup,
                                   Diagnostics& out);
 
+// Whether a syntax error was reported on the lines of these tokens: then nodes there may be
+// incomplete.
+bool misparsed(const Ast& ast, TokenRange tokens, std::span<const Diagnostic> parse_errors);
+// The tokens of a kernel or func up to its body.
+TokenRange header_of(const Ast& ast, const Item& item);
+
 }  // namespace tess::vmasm

@@ -11,6 +11,7 @@
 #include "frontends/vmasm/parser.h"
 #include "isa/diag/text.h"
 #include "isa/limits.h"
+#include "isa/verify.h"
 
 namespace tess::vmasm {
 namespace {
@@ -79,13 +80,26 @@ bool has_errors(const Diagnostics& d, size_t from) {
 
 }  // namespace
 
+bool misparsed(const Ast& ast, TokenRange tokens, std::span<const Diagnostic> parse_errors) {
+  if (tokens.empty()) return !parse_errors.empty();
+  uint32_t first = ast.token(tokens.first).line, last = ast.token(tokens.last).line;
+  return std::any_of(parse_errors.begin(), parse_errors.end(), [&](const Diagnostic& d) {
+    return d.span.file == ast.file && d.span.line >= first && d.span.line <= last;
+  });
+}
+
+TokenRange header_of(const Ast& ast, const Item& item) {
+  return {item.tokens.first, item.body ? ast[item.body].tokens.first : item.tokens.last};
+}
+
 std::optional<Module> compile(SourceFile source, const CompileOptions& options, Sources& sources,
                               Diagnostics& out) {
   size_t first = out.size();
   std::string text = options.keep_source ? source.text : std::string();
   Loader loader(options, sources, out);
   File* file = loader.parse_file(std::move(source));
-  if (has_errors(out, first)) return {};
+  const Diagnostics parse_errors(out.begin() + static_cast<ptrdiff_t>(first), out.end());
+  if (parse_errors.size() >= static_cast<size_t>(limits::max_errors)) return {};
 
   Module module;
   module.producer = "tess";
@@ -127,7 +141,9 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
       const Item& item = env.ast[id];
       if (item.kind != ItemKind::kernel) continue;
       any = true;
-      Kernel kernel = KernelLowering(env, item, tables, out).run();
+      // A kernel whose header is broken cannot be read further; broken statements are passed over.
+      if (misparsed(env.ast, header_of(env.ast, item), parse_errors)) continue;
+      Kernel kernel = KernelLowering(env, item, tables, parse_errors, out).run();
       std::string key = kernel_key(kernel);
       auto [it, added] = keys.emplace(key, env.ast.span(item.name));
       if (added) {
@@ -143,11 +159,23 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   }
   if (!any && !options.allow_no_kernels && !has_errors(out, first))
     out.push_back(make_diag(diag::no_kernels, "the file defines no kernel"));
+  if (has_errors(out, first)) check_incomplete(module, out);
+  if (!parse_errors.empty()) {  // what may only be missing because it could not be read
+    std::erase_if(out, [](const Diagnostic& d) {
+      return d.code == diag::unknown_name || d.code == diag::unknown_function ||
+             d.code == diag::unknown_layout || d.code == diag::not_constant;
+    });
+  }
   std::stable_sort(out.begin() + static_cast<ptrdiff_t>(first), out.end(),
                    [](const Diagnostic& a, const Diagnostic& b) {
                      return std::tie(a.span.file, a.span.line, a.span.col) <
                             std::tie(b.span.file, b.span.line, b.span.col);
                    });
+  // Each specialisation reports the same mistakes.
+  auto same = [](const Diagnostic& a, const Diagnostic& b) {
+    return a.code == b.code && a.span == b.span && a.message == b.message;
+  };
+  out.erase(std::unique(out.begin() + static_cast<ptrdiff_t>(first), out.end(), same), out.end());
   if (has_errors(out, first)) return {};
   return module;
 }

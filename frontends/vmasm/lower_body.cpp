@@ -7,6 +7,9 @@
 #include "isa/limits.h"
 
 namespace tess::vmasm {
+namespace {
+constexpr uint32_t kFailed = 0xffffffff;  // a local whose definition was refused
+}
 
 bool KernelLowering::annotated() const {
   const Ast& a = ast();
@@ -45,7 +48,15 @@ void KernelLowering::close_block(const Block& b) {
   (void)builder_.emit({.op = Op::end, .loc = loc});
 }
 
+void KernelLowering::mark_failed(std::span<const TokenId> names) {
+  for (TokenId t : names) frames_.back().locals.emplace(std::string(ast().name(t)), kFailed);
+}
+
 void KernelLowering::stmt(const Stmt& s) {
+  bool simple = s.kind == StmtKind::inst || s.kind == StmtKind::require_;
+  if (misparsed(ast(), simple ? s.tokens : TokenRange{s.tokens.first, s.tokens.first},
+                parse_errors_))
+    return mark_failed(ast().list(s.results));
   loc_ = loc_of(s.tokens, s.loc);
   switch (s.kind) {
     case StmtKind::inst:
@@ -216,7 +227,7 @@ void KernelLowering::inst_stmt(const Stmt& s) {
       taken_.insert(kernel_.values[values[r]].name);
     } else if (!ok && !frame.locals.contains(name)) {
       // A failed definition still defines the name, so that its uses give no further errors.
-      frame.locals[name] = 0xffffffff;
+      frame.locals[name] = kFailed;
     }
   }
 }
@@ -281,6 +292,11 @@ bool KernelLowering::bind_argument(Frame& frame, const Param& p, ExprId arg, con
 
 void KernelLowering::call(const Stmt& s, const Inst& i) {
   std::string name(ast().text(i.name));
+  struct OnReturn {  // whatever is refused below, the names are known
+    KernelLowering& l;
+    std::span<const TokenId> names;
+    ~OnReturn() { l.mark_failed(names); }
+  } on_return{*this, ast().list(s.results)};
   const File& caller = *frames_.back().file;
   auto it = caller.funcs.find(name);
   if (it == caller.funcs.end()) {
@@ -292,6 +308,7 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
   }
   const FuncDef& def = it->second;
   const Item& func = def.file->ast[def.item];
+  if (misparsed(def.file->ast, header_of(def.file->ast, func), parse_errors_)) return;
   for (const Frame& f : frames_)
     if (f.func == &func)
       return error(diag::recursive_call, fmt::format("`{}` calls itself", name),
@@ -332,12 +349,12 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
   for (ParamId r : results) {
     const Param& p = ast()[r];
     auto local = frames_.back().locals.find(ast().name(p.name));
-    if (local == frames_.back().locals.end() || local->second == 0xffffffff) {
+    if (local == frames_.back().locals.end() || local->second == kFailed) {
       if (out_.size() == errors)
         error(diag::wrong_results,
               fmt::format("`{}` never assigns its result `{}`", name, ast().text(p.name)),
               span(p.tokens));
-      values.push_back(0xffffffff);
+      values.push_back(kFailed);
       continue;
     }
     values.push_back(local->second);
@@ -355,11 +372,11 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
   std::vector<ResultName> into = result_names(targets);
   for (size_t r = 0; r < values.size(); ++r) {
     std::string target(ast().name(targets[r]));
-    if (values[r] == 0xffffffff) {
-      frames_.back().locals.emplace(target, 0xffffffff);
+    if (values[r] == kFailed) {
+      frames_.back().locals.emplace(target, kFailed);
       continue;
     }
-    if (into[r].value == 0xffffffffu) continue;
+    if (into[r].value == kFailed) continue;
     Builder::Emitted e = builder_.emit(
         {.op = Op::move, .args = {Ref::value(values[r])}, .results = {into[r]}, .loc = loc_});
     if (!e) {

@@ -79,13 +79,19 @@ void KernelLowering::type_error(const TypeError& e, Span whole, std::span<const 
   error(e.code, e.message, at, e.hint);
 }
 
+bool KernelLowering::reserved_op(TokenId name) {
+  std::string_view text = ast().text(name);
+  if (std::find(std::begin(kReserved), std::end(kReserved), text) == std::end(kReserved))
+    return false;
+  error(diag::unsupported_op,
+        fmt::format("`{}` is reserved: this version has no such instruction", text),
+        ast().span(name));
+  return true;
+}
+
 void KernelLowering::unknown_op(TokenId name) {
   std::string_view text = ast().text(name);
-  for (std::string_view r : kReserved)
-    if (r == text)
-      return error(diag::unsupported_op,
-                   fmt::format("`{}` is reserved: this version has no such instruction", text),
-                   ast().span(name));
+  if (reserved_op(name)) return;
   std::vector<std::string_view> names;
   for (const OpInfo& op : all_ops()) names.push_back(op.name);
   std::string near = nearest_name(text, names);
@@ -136,6 +142,7 @@ Operand KernelLowering::name_operand(const Expr& e, ExprId id) {
   if (const OpInfo* op = find_op(name);
       op && op->sig.n_operands == 0 && op->sig.n_results == 1 && op->form == Form::plain)
     return emit_op(op->op, {}, {}, id, {});
+  if (reserved_op(e.word)) return {};
   if (find_type(name)) {
     error(diag::operand_not_value, fmt::format("`{}` is a type, no operand", name), ast().span(id));
     return {};

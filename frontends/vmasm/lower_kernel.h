@@ -23,8 +23,15 @@ using Operand = std::variant<std::monostate, Ref, Literal>;
 
 class KernelLowering {
  public:
-  KernelLowering(const File& file, const Item& item, ModuleTables& tables, Diagnostics& out)
-      : main_(file), item_(item), tables_(tables), out_(out), builder_(kernel_) {}
+  // `parse_errors`: places where the syntax is broken; statements there are passed over.
+  KernelLowering(const File& file, const Item& item, ModuleTables& tables,
+                 std::span<const Diagnostic> parse_errors, Diagnostics& out)
+      : main_(file),
+        item_(item),
+        tables_(tables),
+        parse_errors_(parse_errors),
+        out_(out),
+        builder_(kernel_) {}
   // The kernel; meaningless if errors were reported.
   Kernel run();
 
@@ -98,6 +105,9 @@ class KernelLowering {
                   std::span<const ExprId> arg_at);
   bool scalar_operand(const Operand& o, ExprId at);
   void unknown_op(TokenId name);
+  bool reserved_op(TokenId name);  // reported, if it is one that later versions bring
+  // Names that a refused statement would have assigned: their uses give no further errors.
+  void mark_failed(std::span<const TokenId> names);
 
   void error(Diag code, std::string message, Span span, std::string hint = {});
   void type_error(const TypeError& e, Span whole, std::span<const Span> operands, Span type);
@@ -106,6 +116,7 @@ class KernelLowering {
   const File& main_;
   const Item& item_;
   ModuleTables& tables_;
+  std::span<const Diagnostic> parse_errors_;
   Diagnostics& out_;
   Kernel kernel_;
   Builder builder_;
