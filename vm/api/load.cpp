@@ -85,7 +85,9 @@ std::optional<Module> compile_text(SourceFile file, const LoadOptions& options, 
   compile.load = [&options](const std::string& name, const std::string& from) {
     return find_used(name, from, options.search_paths);
   };
-  return vmasm::compile(std::move(file), compile, out.sources, out.diagnostics);
+  std::optional<Module> module = vmasm::compile(std::move(file), compile, out.sources, out.diagnostics);
+  if (module) module->producer = "tess " TESS_VERSION;
+  return module;
 }
 
 }  // namespace

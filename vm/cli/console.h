@@ -33,13 +33,16 @@ struct Console {
   // Decides about colour by `--color`, NO_COLOR, TERM and whether a terminal is there.
   static Console make(const Common& common);
 
-  void say(std::string_view line) const;         // to standard error, with a newline
-  void raw(std::string_view text) const;         // to standard error as it is
-  Status write(std::string_view data) const;     // to standard output; an error if it is closed or full
+  void say(std::string_view line) const;  // to standard error, with a newline
+  void raw(std::string_view text) const;  // to standard error as it is
+  Status write(
+      std::string_view data) const;  // to standard output; an error if it is closed or full
 
   // Prints, sorted by place, at most limits::max_errors. Gives the exit code of the worst.
   int report(Diagnostics diagnostics, const Sources& sources) const;
-  int report(const Diagnostic& d, const Sources& sources = {}) const { return report(Diagnostics{d}, sources); }
+  int report(const Diagnostic& d, const Sources& sources = {}) const {
+    return report(Diagnostics{d}, sources);
+  }
 };
 
 // A file's bytes, or standard input for "-". At most limits::max_source_bytes.
@@ -48,7 +51,8 @@ Result<std::string> read_input(const std::string& path);
 Status write_output(const std::string& path, std::string_view bytes, const Console& console);
 
 // Ctrl-C: sets the flag while a Scope lives and was asked for, else ends the process with 130.
-// A second Ctrl-C always ends it. Output files are written atomically, so nothing is left half-done.
+// A second Ctrl-C always ends it. Output files are written atomically, so nothing is left
+// half-done.
 void install_interrupt_handler();
 bool interrupted();
 struct InterruptScope {

@@ -78,12 +78,14 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   repeated(as_app, "--spec", as.specs, "one specialisation of the module; may be repeated",
            "NAME=VALUE,..");
   as_app->add_flag("--strip", as.strip, "leave out local names and line tables");
-  as_app->add_flag("--no-source", as.no_source, "leave out the generic text");
+  as_app->add_flag("--source", as.keep_source,
+                   "keep the generic text, so that it can be specialised later");
 
   DisOptions dis;
   auto* dis_app = app.add_subcommand("dis", "bytecode to text");
   program_options(dis_app, dis.program, true);
   output_option(dis_app, dis.output, "default: standard output");
+  dis_app->add_flag("--no-lines", dis.no_lines, "leave out where each instruction came from");
 
   CheckOptions check;
   auto* check_app = app.add_subcommand("check", "parse and verify");

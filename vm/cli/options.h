@@ -16,20 +16,21 @@ struct Common {
 
 // How a program is loaded.
 struct Program {
-  std::string file;                        // - is standard input
-  std::vector<std::string> bindings;       // NAME=VALUE
-  std::vector<std::string> search_paths;   // of `use`
+  std::string file;                       // - is standard input
+  std::vector<std::string> bindings;      // NAME=VALUE
+  std::vector<std::string> search_paths;  // of `use`
 };
 
 struct AsOptions {
   Program program;
   std::string output;              // empty: the input's name with .vmbc, or standard output
   std::vector<std::string> specs;  // "NAME=VALUE,NAME=VALUE": one specialisation each
-  bool strip = false, no_source = false;
+  bool strip = false, keep_source = false;
 };
 struct DisOptions {
   Program program;
   std::string output;
+  bool no_lines = false;  // leave out the places that instructions came from
 };
 struct CheckOptions {
   std::vector<std::string> files;
@@ -78,8 +79,9 @@ struct NotBuilt {
   std::string name;
 };
 
-using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions, FmtOptions, ExplainOptions,
-                             DataOptions, LayoutOptions, TestOptions, DoctorOptions, SimOptions, NotBuilt>;
+using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions,
+                             FmtOptions, ExplainOptions, DataOptions, LayoutOptions, TestOptions,
+                             DoctorOptions, SimOptions, NotBuilt>;
 struct Invocation {
   Common common;
   Command command;

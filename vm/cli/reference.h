@@ -7,8 +7,8 @@
 
 namespace tess::cli {
 
-// A page of plain text about a diagnostic code ("E0303", any letter case), an instruction, a type, an
-// attribute or a limit; none if nothing has that name.
+// A page of plain text about a diagnostic code ("E0303", any letter case), an instruction, a type,
+// an attribute or a limit; none if nothing has that name.
 std::optional<std::string> explain_topic(std::string_view topic);
 // Every name that explain_topic knows.
 std::vector<std::string> all_topics();

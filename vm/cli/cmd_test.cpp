@@ -1,0 +1,440 @@
+// `tess test`: the programs' own directives, run on every engine they name.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "frontends/vmasm/format.h"
+#include "frontends/vmasm/parser.h"
+#include "frontends/vmasm/print_module.h"
+#include "isa/bytecode.h"
+#include "isa/diag/tool.h"
+#include "isa/numerics.h"
+#include "vm/api/load.h"
+#include "vm/cli/commands.h"
+#include "vm/cli/session.h"
+#include "vm/cli/test_file.h"
+#include "vm/data/number.h"
+#include "vm/data/source.h"
+
+namespace tess::cli {
+namespace {
+
+std::string folder_of(const std::string& path) {
+  size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash + 1);
+}
+
+// A file named in a directive is beside the test.
+std::string beside(const std::string& folder, const std::string& source) {
+  Result<Source> parsed = parse_source(source);
+  return parsed && parsed->kind != SourceKind::generator && !source.starts_with('/')
+             ? folder + source
+             : source;
+}
+
+std::string one_spaced(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    bool space = c == ' ' || c == '\n' || c == '\t';
+    if (space && (out.empty() || out.back() == ' ')) continue;
+    out += space ? ' ' : c;
+  }
+  while (out.ends_with(' ')) out.pop_back();
+  return out;
+}
+
+// One number as its type's code.
+std::optional<uint64_t> literal_code(DType t, std::string_view text) {
+  if (t.is_bool()) {
+    if (text == "true" || text == "1") return 1;
+    if (text == "false" || text == "0") return 0;
+    return {};
+  }
+  if (t.is_int()) {
+    auto i = parse_integer(text);
+    if (!i) return {};
+    uint64_t mask = t.bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << t.bits) - 1;
+    uint64_t code = i->bits & mask;
+    // Both signs of an integer type may be written in hexadecimal.
+    bool hex = text.find('x') != std::string_view::npos;
+    if (static_cast<uint64_t>(decode_int(t, code)) != i->bits && !(hex && code == i->bits))
+      return {};
+    return code;
+  }
+  auto x = parse_real(text);
+  return x ? std::optional(encode_float(t, *x)) : std::nullopt;
+}
+
+api::Value<api::Tensor> tensor_of_literal(const std::vector<std::string>& numbers,
+                                          const char* dtype, const api::Shape& shape,
+                                          std::string& problem) {
+  api::Value<api::Tensor> t = api::Tensor::create(dtype, shape);
+  if (!t) return t;
+  int64_t n = t->elements();
+  // One number stands for all elements.
+  if (static_cast<int64_t>(numbers.size()) != n && numbers.size() != 1) {
+    problem = fmt::format("{} numbers for {} elements", numbers.size(), n);
+    return t;
+  }
+  DType type = *find_dtype(dtype);
+  uint8_t* bytes = static_cast<uint8_t*>(t->mutable_data());
+  for (int64_t i = 0; i < n; ++i) {
+    const std::string& text = numbers.size() == 1 ? numbers[0] : numbers[static_cast<size_t>(i)];
+    auto code = literal_code(type, text);
+    if (!code) {
+      problem = fmt::format("`{}` is no {}", text, dtype);
+      return t;
+    }
+    write_bits(bytes, static_cast<uint64_t>(i) * type.bits, type.bits, *code);
+  }
+  return t;
+}
+
+// The shortest text of each element that reads back to it.
+std::string literal_of(const api::Tensor& t) {
+  DType type = *find_dtype(t.dtype());
+  std::string out = "[";
+  int64_t n = t.elements();
+  for (int64_t i = 0; i < n; ++i) {
+    if (i) out += i % 16 ? " " : "\n//;   ";
+    uint64_t code = t.code(i);
+    if (type.is_bool()) out += code ? "true" : "false";
+    else if (type.is_int())
+      out += type.is_signed() ? fmt::format("{}", decode_int(type, code)) : fmt::format("{}", code);
+    else if (type.bits == 64) out += fmt::format("{}", t.value(i));
+    else out += fmt::format("{}", static_cast<float>(t.value(i)));
+  }
+  return out + "]";
+}
+
+struct Replacement {
+  size_t begin, end;
+  std::string text;
+};
+
+class Runner {
+ public:
+  Runner(const TestOptions& o, const Console& console) : o_(o), console_(console) {}
+
+  int run() {
+    for (const std::string& file : o_.files) run_file(file);
+    Status written = console_.write(fmt::format("{} passed, {} failed\n", passed_, failed_));
+    if (!written) return console_.report(written.error());
+    if (failed_) return kMismatch;
+    return passed_ ? kOk : kUsage;
+  }
+
+ private:
+  void pass(const std::string& what) {
+    ++passed_;
+    if (o_.verbose) console_.say(fmt::format("passed: {}", what));
+  }
+  void fail(const std::string& what, const std::string& why) {
+    ++failed_;
+    console_.say(fmt::format("FAILED: {}: {}", what, why));
+  }
+  void settle(const std::string& what, const std::string& problem) {
+    problem.empty() ? pass(what) : fail(what, problem);
+  }
+
+  void run_file(const std::string& path) {
+    Result<std::string> text = read_input(path);
+    if (!text) return fail(path, text.error().message);
+    if (is_bytecode({reinterpret_cast<const uint8_t*>(text->data()), text->size()}))
+      return fail(path, "bytecode has no directives");
+    Diagnostics malformed;
+    TestFile file = parse_test_file(*text, malformed);
+    if (!malformed.empty()) {
+      console_.report(malformed, {{path, *text}});
+      return fail(path, "malformed directives");
+    }
+    if (!file.exact_diags.empty())
+      return settle(path + ": diagnostics", check_diags(path, *text, {}, file.exact_diags));
+
+    std::vector<Replacement> blessed;
+    std::set<std::vector<std::pair<std::string, std::string>>> specialisations;
+    for (const TestCase& test : file.tests) {
+      if (test.diags.empty() || test.kind == TestKind::exec) specialisations.insert(test.bindings);
+      run_test(path, *text, test, blessed);
+    }
+    if (file.tests.empty()) {
+      specialisations.insert({});
+      settle(path + ": check", check_diags(path, *text, {}, {}));
+    }
+    for (const auto& bindings : specialisations) {
+      std::string what = path + ": roundtrip";
+      for (const auto& [name, value] : bindings) what += fmt::format(" {}={}", name, value);
+      settle(what, roundtrip(path, *text, bindings));
+    }
+    if (!blessed.empty()) rewrite(path, *text, blessed);
+  }
+
+  LoadOptions load_options(const std::vector<std::pair<std::string, std::string>>& bindings) const {
+    LoadOptions options;
+    for (const auto& [name, value] : bindings) options.bindings.push_back({name, value});
+    options.search_paths = o_.search_paths;
+    options.allow_no_kernels = true;
+    return options;
+  }
+
+  // Exactly the expected diagnostics, places and texts included.
+  std::string check_diags(const std::string& path, const std::string& text,
+                          const std::vector<std::pair<std::string, std::string>>& bindings,
+                          const std::vector<ExpectedDiag>& expected) const {
+    Loaded loaded = load_program(path, text, load_options(bindings));
+    std::vector<std::string> got, want;
+    for (const Diagnostic& d : loaded.diagnostics)
+      got.push_back(
+          fmt::format("{} at {}:{}: {}", diag_id(d.code), d.span.line, d.span.col, d.message));
+    std::vector<bool> used(got.size());
+    std::string problem;
+    for (const ExpectedDiag& e : expected) {
+      std::string place =
+          e.at_line ? fmt::format("{} at {}:{}:", e.code, e.at_line, e.at_col) : e.code + " ";
+      std::string whole =
+          e.message ? fmt::format("{} at {}:{}: {}", e.code, e.at_line, e.at_col, *e.message) : "";
+      bool found = false;
+      for (size_t i = 0; i < got.size() && !found; ++i)
+        if (!used[i] && (e.message ? got[i] == whole : got[i].starts_with(place)))
+          used[i] = found = true;
+      if (!found) problem += fmt::format("\n  missing:    {}", e.message ? whole : place);
+    }
+    for (size_t i = 0; i < got.size(); ++i)
+      if (!used[i]) problem += fmt::format("\n  unexpected: {}", got[i]);
+    return problem;
+  }
+
+  // as(dis(as(x))) is as(x); and the canonical text says the same as the text.
+  std::string roundtrip(const std::string& path, const std::string& text,
+                        const std::vector<std::pair<std::string, std::string>>& bindings) const {
+    Loaded first = load_program(path, text, load_options(bindings));
+    if (!first.module) return "the program does not assemble";
+    std::vector<uint8_t> bytes = write_bytecode(first.module->module());
+    std::string printed = vmasm::print_module(first.module->module());
+    Loaded second = load_program(path + ".dis", printed, load_options({}));
+    if (!second.module)
+      return "the disassembly does not assemble:\n" +
+             (second.diagnostics.empty()
+                  ? std::string()
+                  : render_diag(second.diagnostics[0], second.sources, false));
+    if (write_bytecode(second.module->module()) != bytes)
+      return "as(dis(as(x))) differs from as(x)";
+    Loaded third =
+        load_program(path, std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                     load_options({}));
+    if (!third.module) return "the bytecode does not read back";
+    if (write_bytecode(third.module->module()) != bytes)
+      return "writing what was read gives other bytes";
+
+    Diagnostics found;
+    std::string formatted = vmasm::format(vmasm::parse(text, 0, found));
+    if (vmasm::format(vmasm::parse(formatted, 0, found)) != formatted || !found.empty())
+      return "formatting the formatted text changes it";
+    Loaded fourth = load_program(path, formatted, load_options(bindings));
+    WriteOptions stripped{.strip_names = false, .strip_lines = true, .keep_source = false};
+    if (!fourth.module || write_bytecode(fourth.module->module(), stripped) !=
+                              write_bytecode(first.module->module(), stripped))
+      return "the formatted text assembles to something else";
+    return {};
+  }
+
+  void run_test(const std::string& path, const std::string& text, const TestCase& test,
+                std::vector<Replacement>& blessed) {
+    std::string what =
+        fmt::format("{}:{}{}{}", path, test.line, test.name.empty() ? "" : ": ", test.name);
+    if (test.kind == TestKind::check)
+      return settle(what, check_diags(path, text, test.bindings, test.diags));
+    bool ran = false;
+    for (const std::string& engine : test.engines) {
+      if (!o_.engines.empty() &&
+          std::find(o_.engines.begin(), o_.engines.end(), engine) == o_.engines.end())
+        continue;
+      ran = true;
+      std::string problem =
+          execute(path, text, test, engine, engine == test.engines[0] ? &blessed : nullptr);
+      settle(fmt::format("{} on {}", what, engine), problem);
+    }
+    if (!ran && o_.engines.empty()) fail(what, "no engine");
+  }
+
+  struct Printed {
+    std::vector<std::string> lines;
+  };
+  static void on_print(const tess_shown* s, void* user) {
+    auto* value = const_cast<tess_tensor*>(s->value);
+    std::string type = tess_tensor_dtype(value);
+    for (uint32_t i = 0; i < tess_tensor_rank(value); ++i)
+      type += fmt::format("{}{}{}", i ? "," : "[", tess_tensor_shape(value)[i],
+                          i + 1 == tess_tensor_rank(value) ? "]" : "");
+    static_cast<Printed*>(user)->lines.push_back(
+        one_spaced(fmt::format("{},{},{} {} {} = {}", s->block[0], s->block[1], s->block[2],
+                               s->name, type, tess_tensor_text(value))));
+  }
+
+  // Does the error agree with the one expectation that an execution can have?
+  static std::string check_error(const api::Error& error, const TestCase& test) {
+    if (!error)
+      return test.diags.empty() ? ""
+                                : fmt::format("ended well, but {} is expected", test.diags[0].code);
+    if (test.diags.empty()) return fmt::format("\n{}", error.text());
+    tess_diagnostic d = error.diagnostic(0);
+    const ExpectedDiag& e = test.diags[0];
+    bool same = e.code == d.code && (!e.at_line || (e.at_line == d.line && e.at_col == d.col)) &&
+                (!e.message || *e.message == d.message);
+    if (same) return {};
+    return fmt::format("expected {} at {}:{}{}, got\n{}", e.code, e.at_line, e.at_col,
+                       e.message ? ": " + *e.message : "", error.text());
+  }
+
+  std::string execute(const std::string& path, const std::string& text, const TestCase& test,
+                      const std::string& engine_name, std::vector<Replacement>* blessed) {
+    auto engine = api::Engine::create(o_.search_paths);
+    if (!engine) return engine.error().text();
+    auto module = engine->load(path.c_str(), text, test.bindings);
+    if (!module) return check_error(module.error(), test);
+    auto kernel = module->kernel(test.kernel.empty() ? nullptr : test.kernel.c_str());
+    if (!kernel) return check_error(kernel.error(), test);
+
+    Printed printed;
+    tess_run_config config{};
+    config.engine = engine_name.c_str();
+    config.limit_steps = test.steps;
+    config.limit_memory_bytes = test.memory;
+    config.limit_milliseconds = static_cast<uint64_t>(test.seconds * 1000);
+    config.seed = test.seed;
+    config.report_out_of_bounds = test.report_out_of_bounds;
+    config.on_print = on_print;
+    config.user = &printed;
+
+    Arguments arguments;
+    arguments.scalars = test.scalars;
+    arguments.seed = test.seed;
+    for (const TestTensor& in : test.inputs)
+      if (in.literal.empty())
+        arguments.inputs.emplace_back(in.name, beside(folder_of(path), in.source));
+    auto prepared = prepare(*kernel, arguments, config);
+    if (!prepared) return check_error(prepared.error(), test);
+    for (const TestTensor& in : test.inputs) {
+      if (in.literal.empty()) continue;
+      std::string problem = set_literal(*prepared, *kernel, in);
+      if (!problem.empty()) return problem;
+    }
+    api::Error error = start_and_wait(prepared->run);
+    std::string problem = check_error(error, test);
+    if (!problem.empty() || error) return problem;
+
+    std::vector<std::string> prints;
+    for (const std::string& p : test.prints) prints.push_back(one_spaced(p));
+    if (printed.lines != prints && (!prints.empty() || !printed.lines.empty())) {
+      problem = "printed";
+      for (const std::string& l : printed.lines) problem += "\n  " + l;
+      return problem +
+             fmt::format("\n  ({} lines, {} expected)", printed.lines.size(), prints.size());
+    }
+    return check_outputs(path, test, *kernel, *prepared, blessed);
+  }
+
+  static std::optional<tess_param> param_named(const api::Kernel& kernel, const std::string& name) {
+    for (size_t i = 0; i < kernel.param_count(); ++i)
+      if (tess_param p = kernel.param(i); name == p.name) return p;
+    return {};
+  }
+
+  static std::string set_literal(Prepared& prepared, const api::Kernel& kernel,
+                                 const TestTensor& in) {
+    auto param = param_named(kernel, in.name);
+    if (!param || param->kind == TESS_PARAM_SCALAR)
+      return fmt::format("`in {}`: the kernel has no such tensor", in.name);
+    api::Value<api::Shape> shape = prepared.run.shape(in.name.c_str());
+    if (!shape) return shape.error().text();
+    std::string problem;
+    auto t = tensor_of_literal(in.literal, param->dtype, *shape, problem);
+    if (!t) return t.error().text();
+    if (!problem.empty()) return fmt::format("`in {}` (line {}): {}", in.name, in.line, problem);
+    std::vector<api::Tensor>& tensors = prepared.tensors[in.name];
+    tensors.clear();
+    tensors.push_back(std::move(*t));
+    if (api::Error e = prepared.run.set(in.name.c_str(), tensors)) return e.text();
+    return {};
+  }
+
+  // Every output is expected, or skipped in so many words: nothing goes unchecked by oversight.
+  std::string check_outputs(const std::string& path, const TestCase& test,
+                            const api::Kernel& kernel, Prepared& prepared,
+                            std::vector<Replacement>* blessed) {
+    std::string problem;
+    for (const TestTensor& out : test.outputs) {
+      auto p = param_named(kernel, out.name);
+      if (!p || (p->kind != TESS_PARAM_OUT && p->kind != TESS_PARAM_INOUT))
+        problem += fmt::format("\n  `out {}`: the kernel has no such output", out.name);
+    }
+    for (size_t i = 0; i < kernel.param_count(); ++i) {
+      tess_param p = kernel.param(i);
+      if (p.kind != TESS_PARAM_OUT && p.kind != TESS_PARAM_INOUT) continue;
+      bool expected = false;
+      size_t item = 0;
+      for (const TestTensor& out : test.outputs) {
+        if (out.name != p.name) continue;
+        expected = true;
+        if (out.skip) continue;
+        std::vector<api::Tensor>& tensors = prepared.tensors[p.name];
+        if (item >= tensors.size()) {
+          problem += fmt::format("\n  {}: more expectations than tensors", p.name);
+          break;
+        }
+        problem += check_output(path, out, p, tensors[item++], test.seed, blessed);
+      }
+      if (!expected)
+        problem +=
+            fmt::format("\n  {}: no expectation (`//; out {}: ..`, or `skip`)", p.name, p.name);
+    }
+    return problem;
+  }
+
+  std::string check_output(const std::string& path, const TestTensor& out, const tess_param& p,
+                           const api::Tensor& got, uint64_t seed,
+                           std::vector<Replacement>* blessed) {
+    std::string problem;
+    api::Shape shape = got.shape();
+    auto want = out.source.empty() ? tensor_of_literal(out.literal, p.dtype, shape, problem)
+                                   : api::Tensor::load(beside(folder_of(path), out.source).c_str(),
+                                                       p.dtype, shape, seed);
+    if (!want) return fmt::format("\n  {} (line {}): {}", out.name, out.line, want.error().text());
+    if (problem.empty())
+      if (auto difference = compare(got, *want, out.tolerance)) problem = *difference;
+    if (problem.empty()) return {};
+    if (o_.bless && blessed && out.source.empty()) {
+      blessed->push_back({out.begin, out.end, literal_of(got)});
+      console_.say(
+          fmt::format("BLESSED: {}:{}: `out {}` now expects what the interpreter computes; {}. "
+                      "Check it by other means.",
+                      path, out.line, out.name, problem));
+      return {};
+    }
+    return fmt::format("\n  {} (line {}): {}", out.name, out.line, problem);
+  }
+
+  void rewrite(const std::string& path, std::string text, std::vector<Replacement>& blessed) {
+    std::sort(blessed.begin(), blessed.end(),
+              [](const Replacement& a, const Replacement& b) { return a.begin > b.begin; });
+    size_t before = std::string::npos;
+    for (const Replacement& r : blessed) {
+      if (r.begin == before) continue;
+      before = r.begin;
+      text.replace(r.begin, r.end - r.begin, r.text);
+    }
+    Status written = write_output(path, text, console_);
+    if (!written) fail(path, written.error().message);
+  }
+
+  const TestOptions& o_;
+  const Console& console_;
+  int64_t passed_ = 0, failed_ = 0;
+};
+
+}  // namespace
+
+int run_command(const TestOptions& o, const Console& console) { return Runner(o, console).run(); }
+
+}  // namespace tess::cli

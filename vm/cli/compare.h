@@ -1,0 +1,26 @@
+// Two tensors compared: bit for bit, or within a tolerance. NaN equals NaN whatever its bits.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "vm/api/tess.hpp"
+
+namespace tess::cli {
+
+// |got - want| <= atol + rtol * |want|, or at most `ulp` representable values apart; all zero: the
+// same bits. Of the three a difference within any one is accepted.
+struct Tolerance {
+  double rtol = 0, atol = 0;
+  uint64_t ulp = 0;
+  bool exact() const { return rtol == 0 && atol == 0 && ulp == 0; }
+};
+
+// None if they agree; else how many elements differ, and the worst: "3 of 100 differ; worst at
+// [2,1]: 1.5, not 1.25".
+std::optional<std::string> compare(const api::Tensor& got, const api::Tensor& want,
+                                   const Tolerance& tolerance);
+inline std::optional<std::string> compare_exactly(const api::Tensor& got, const api::Tensor& want) {
+  return compare(got, want, {});
+}
+
+}  // namespace tess::cli

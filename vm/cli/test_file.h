@@ -1,0 +1,58 @@
+// The `//;` directives of a .vmasm file, read into tests. README.md is the manual of the spelling.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "isa/result.h"
+#include "vm/cli/compare.h"
+
+namespace tess::cli {
+
+// `out y: [1 2 3], ulp=1`, `in x: uniform(1)`.
+struct TestTensor {
+  std::string name;
+  std::string source;                // SRC; empty for a literal
+  std::vector<std::string> literal;  // numbers as written
+  bool skip = false;                 // `out y: skip`: not looked at
+  Tolerance tolerance;
+  uint32_t line = 0;
+  size_t begin = 0, end = 0;  // of the literal with its brackets in the file's text, for --bless
+};
+
+// `trap: T0821 at 9:3`, `error: E0312 at 7:14: message`.
+struct ExpectedDiag {
+  std::string code;
+  uint32_t at_line = 0, at_col = 0;    // 0: not stated
+  std::optional<std::string> message;  // the exact text, if stated
+  uint32_t line = 0;                   // of the directive
+};
+
+enum class TestKind { exec, check };
+struct TestCase {
+  TestKind kind = TestKind::exec;
+  std::string name, kernel;
+  std::vector<std::string> engines = {"interp", "interp-naive"};
+  std::vector<std::pair<std::string, std::string>> bindings, scalars;
+  std::vector<TestTensor> inputs, outputs;
+  std::vector<ExpectedDiag> diags;
+  std::vector<std::string> prints;  // in order; whitespace counts as one space
+  uint64_t seed = 0, steps = 0, memory = 0;
+  double seconds = 60;
+  bool report_out_of_bounds = false;
+  uint32_t line = 0;
+};
+
+struct TestFile {
+  std::vector<TestCase> tests;
+  // `// error: E0103 at 7:14: message` lines: the file's diagnostics, exactly these.
+  std::vector<ExpectedDiag> exact_diags;
+};
+// Malformed directives are appended to `out` with their place in file 0.
+TestFile parse_test_file(std::string_view text, Diagnostics& out);
+
+}  // namespace tess::cli
