@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kMaxElements = uint64_t{1} << 56;  // so that 64-bit elements count < 2^63 bits
 constexpr uint64_t kAlignment = 64;
+constexpr uint64_t kMaxAllocation = uint64_t{1} << 39;  // half a terabyte: beyond it is a mistake
 
 // Offset, in elements, of the element with row-major number `index`.
 uint64_t element_offset(const HostTensor& t, uint64_t index) {
@@ -33,6 +34,7 @@ struct AlignedBytes {
 
 // calloc takes large blocks straight from zero pages, so untouched ones cost nothing.
 std::optional<AlignedBytes> allocate_zeroed(uint64_t bytes) {
+  if (bytes > kMaxAllocation) return std::nullopt;
   uint64_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment + kAlignment;
   void* block = std::calloc(1, padded);
   if (!block) return std::nullopt;

@@ -49,7 +49,8 @@ bool is_dense(const HostTensor& t);  // row-major without gaps
 // Whether every element of >= 16 bits stands at an address that is a multiple of its size.
 bool is_naturally_aligned(const HostTensor& t);
 
-// A new writable row-major tensor, all bits zero. Pages are touched only when written.
+// A new writable row-major tensor, all bits zero, of at most 2^39 bytes. Pages are touched only
+// when written.
 Result<HostTensor> make_tensor(DType dtype, std::vector<int64_t> shape);
 // A row-major tensor over bytes that the caller keeps alive through `keep`. An error if there are
 // fewer bytes than the shape needs.
