@@ -1,6 +1,6 @@
-// The tile interpreter: the oracle. Runs a verified kernel on the CPU, one tile instruction at a time.
-// Deterministic: the same program, inputs and seed give the same bits whatever the thread count.
-// run() may be called from several threads at once on different argument memory.
+// The tile interpreter: the oracle. Runs a verified kernel on the CPU, one tile instruction at a
+// time. Deterministic: the same program, inputs and seed give the same bits whatever the thread
+// count. run() may be called from several threads at once on different argument memory.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -23,29 +23,31 @@ struct Limits {
 struct Shown {
   int64_t block[3];
   uint32_t strand;
-  uint32_t pc;            // instruction
-  std::string name;       // of the value, "%x"
+  uint32_t pc;       // instruction
+  std::string name;  // of the value, "%x"
   Type type;
-  const void* data;       // valid during the call
+  const void* data;  // valid during the call
 };
 
 struct Options {
   Limits limits;
-  uint32_t threads = 0;              // 0: as many as cores
-  bool naive = false;                // the obviously right kernels only, no fused or SIMD paths
-  bool report_out_of_bounds = false; // an out-of-bounds load or store traps instead of pad/drop
-  bool trace_every_value = false;    // on_trace for every register result (of `trace_block`)
+  uint32_t threads = 0;               // 0: as many as cores
+  bool naive = false;                 // the obviously right kernels only, no fused or SIMD paths
+  bool report_out_of_bounds = false;  // an out-of-bounds load or store traps instead of pad/drop
+  bool trace_every_value = false;     // on_trace for every register result (of `trace_block`)
   int64_t trace_block[3] = {0, 0, 0};
   uint64_t seed = 0;
   int64_t device_sms = 132;
-  const std::atomic<bool>* interrupt = nullptr;  // set from any thread: run() ends with an error soon
+  const std::atomic<bool>* interrupt =
+      nullptr;  // set from any thread: run() ends with an error soon
   // Called in block order, never concurrently.
   std::function<void(const Shown&)> on_print, on_trace;
-  std::function<void(int64_t done, int64_t total)> on_progress;  // blocks; at most ~10 times a second
+  std::function<void(int64_t done, int64_t total)>
+      on_progress;  // blocks; at most ~10 times a second
 };
 
 struct Stats {
-  uint64_t steps = 0;   // instructions executed
+  uint64_t steps = 0;  // instructions executed
   int64_t blocks = 0;
   double seconds = 0;
 };
@@ -58,11 +60,17 @@ struct TrapPlace {
 struct Outcome {
   Stats stats;
   std::optional<Diagnostic> error;  // trap, limit, interrupt, deadlock; none on success
+  Diagnostics warnings;             // elements of `out` parameters that a completed run never wrote
   TrapPlace place;
 };
 
-// `launch` comes from bind_launch on the same kernel. Reads of `undef` and of unwritten `out` elements
-// are reported as traps.
-Outcome run(const VerifiedModule& module, size_t kernel, const BoundLaunch& launch, const Options& options);
+// A print as people expect it: a header with name, type, block and place, then the elements, long
+// ones shortened in the middle. Ends in a newline.
+std::string format_shown(const VerifiedModule& module, size_t kernel, const Shown& shown);
+
+// `launch` comes from bind_launch on the same kernel. Reads of `undef` and of unwritten `out`
+// elements are reported as traps.
+Outcome run(const VerifiedModule& module, size_t kernel, const BoundLaunch& launch,
+            const Options& options);
 
 }  // namespace tess::interp

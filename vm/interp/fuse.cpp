@@ -1,0 +1,249 @@
+// Elementwise instructions as one step over strips that fit the first cache.
+//
+// For each strip of n consecutive result elements, in order: every operand that is not laid out as
+// the result is spread into a buffer, then each micro runs over the strip. Results that only the
+// group itself reads never leave their strip buffer.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "isa/diag/run.h"
+#include "vm/interp/program.h"
+
+namespace tess::interp {
+namespace {
+
+constexpr int64_t kStripBytes = 24 * 1024;  // of all buffers of a group
+constexpr int64_t kMostStrip = 4096, kLeastStrip = 64;
+
+// An operand against the result's row-major order: sizes from outer to inner with the operand's
+// stride, which is 0 where it is repeated. Adjacent dimensions are merged, so the innermost stride
+// is 0 or 1.
+struct Spread {
+  int rank = 0;
+  int64_t size[limits::max_rank + 1], stride[limits::max_rank + 1];
+  bool direct() const { return rank == 0 || (rank == 1 && stride[0] == 1); }
+  bool splat() const { return rank == 1 && stride[0] == 0; }
+};
+
+Spread spread_of(const Shape& from, int64_t from_n, const Shape& to, int64_t to_n) {
+  Spread s;
+  if (from_n == to_n) return s;  // the same elements in the same order
+  int64_t stride = 1, strides[limits::max_rank];
+  for (int d = to.rank - 1, f = from.rank - 1; d >= 0; --d, --f) {
+    int64_t n = f >= 0 ? from[f] : 1;
+    strides[d] = n == 1 ? 0 : stride;
+    stride *= n;
+  }
+  for (int d = 0; d < to.rank; ++d) {
+    if (to[d] == 1) continue;
+    if (s.rank && s.stride[s.rank - 1] == strides[d] * to[d]) {
+      s.size[s.rank - 1] *= to[d];
+      s.stride[s.rank - 1] = strides[d];
+    } else {
+      s.size[s.rank] = to[d];
+      s.stride[s.rank++] = strides[d];
+    }
+  }
+  return s;
+}
+
+template <class T>
+void spread_strip(const Spread& s, const T* from, int64_t first, int64_t n, T* out) {
+  int64_t inner = s.size[s.rank - 1], at[limits::max_rank + 1];
+  int64_t rest = first;
+  for (int d = s.rank - 1; d >= 0; --d) {
+    at[d] = rest % s.size[d];
+    rest /= s.size[d];
+  }
+  const T* row = from;
+  for (int d = 0; d < s.rank - 1; ++d) row += at[d] * s.stride[d];
+  int64_t column = at[s.rank - 1];
+  while (n > 0) {
+    int64_t take = std::min(n, inner - column);
+    if (s.stride[s.rank - 1] == 0) {
+      T v = *row;
+      for (int64_t i = 0; i < take; ++i) out[i] = v;
+    } else {
+      std::memcpy(out, row + column, static_cast<size_t>(take) * sizeof(T));
+    }
+    out += take;
+    n -= take;
+    column = 0;
+    for (int d = s.rank - 2; d >= 0; --d) {
+      row += s.stride[d];
+      if (++at[d] < s.size[d]) break;
+      row -= at[d] * s.stride[d];
+      at[d] = 0;
+    }
+  }
+}
+
+struct Source {
+  enum class Kind : uint8_t { direct, splat, spread, strip };
+  Kind kind = Kind::direct;
+  uint64_t place = 0;   // in the register file: the operand's start, or the strip buffer
+  uint64_t buffer = 0;  // for spread and splat
+  int64_t bytes = 0;    // of an element
+  Spread spread;
+};
+struct GroupMicro {
+  StripFn fn;
+  Source in[3], d;
+  int n_in;
+  DType type, result;
+  const void* extra;
+  uint32_t pc;
+};
+struct Group {
+  std::vector<GroupMicro> micros;
+  int64_t n = 0, strip = 0;
+};
+
+Flow strip_trap(Strand& s, StripError error, uint32_t pc) {
+  s.running = pc;
+  switch (error) {
+    case StripError::divide_by_zero:
+      return trap(s, diag::run_divide_by_zero, "integer division by zero");
+    case StripError::nowrap:
+      return trap(s, diag::run_nowrap,
+                  "an integer result overflows, though `nowrap` says that none does");
+    default:
+      return trap(s, diag::run_lookup_range, "an index is outside of the table");
+  }
+}
+
+// One micro whose operands are all laid out as its result.
+Flow run_direct(Strand& s, const Group& g) {
+  const GroupMicro& m = g.micros[0];
+  StripArgs args{
+      s.regs + m.d.place, {}, static_cast<size_t>(g.n), m.type, m.result, m.extra, s.regs};
+  for (int i = 0; i < m.n_in; ++i) args.in[i] = s.regs + m.in[i].place;
+  if (StripError e = m.fn(args); e != StripError::none) return strip_trap(s, e, m.pc);
+  return Flow::next;
+}
+
+const void* prepare(Strand& s, const Source& in, int64_t first, int64_t n) {
+  switch (in.kind) {
+    case Source::Kind::direct:
+      return s.regs + in.place + first * in.bytes;
+    case Source::Kind::strip:
+      return s.regs + in.place;
+    case Source::Kind::splat:
+      return s.regs + in.buffer;
+    case Source::Kind::spread:
+      break;
+  }
+  uint8_t* out = s.regs + in.buffer;
+  const uint8_t* from = s.regs + in.place;
+  switch (in.bytes) {
+    case 1:
+      spread_strip(in.spread, from, first, n, out);
+      break;
+    case 2:
+      spread_strip(in.spread, reinterpret_cast<const uint16_t*>(from), first, n,
+                   reinterpret_cast<uint16_t*>(out));
+      break;
+    case 4:
+      spread_strip(in.spread, reinterpret_cast<const uint32_t*>(from), first, n,
+                   reinterpret_cast<uint32_t*>(out));
+      break;
+    default:
+      spread_strip(in.spread, reinterpret_cast<const uint64_t*>(from), first, n,
+                   reinterpret_cast<uint64_t*>(out));
+      break;
+  }
+  return out;
+}
+
+Flow run_group(Strand& s, const Group& g) {
+  for (const GroupMicro& m : g.micros)
+    for (int i = 0; i < m.n_in; ++i)
+      if (m.in[i].kind == Source::Kind::splat)
+        fill_carriers(static_cast<int>(m.in[i].bytes), s.regs + m.in[i].buffer,
+                      std::min(g.strip, g.n), s.regs + m.in[i].place);
+  for (int64_t first = 0; first < g.n; first += g.strip) {
+    int64_t n = std::min(g.strip, g.n - first);
+    for (const GroupMicro& m : g.micros) {
+      StripArgs args{nullptr, {}, static_cast<size_t>(n), m.type, m.result, m.extra, s.regs};
+      for (int i = 0; i < m.n_in; ++i) args.in[i] = prepare(s, m.in[i], first, n);
+      args.d = s.regs + m.d.place + (m.d.kind == Source::Kind::direct ? first * m.d.bytes : 0);
+      if (StripError e = m.fn(args); e != StripError::none) return strip_trap(s, e, m.pc);
+    }
+  }
+  return Flow::next;
+}
+
+template <auto F>
+Step group_step(Program& p, Group g, uint32_t pc, uint32_t count) {
+  auto owner = std::make_shared<Group>(std::move(g));
+  const void* decoded = owner.get();
+  p.owned.push_back(std::move(owner));
+  return {[](Strand& s, const void* d) { return F(s, *static_cast<const Group*>(d)); }, decoded, pc,
+          count};
+}
+
+}  // namespace
+
+Step make_group(Program& p, const std::vector<Micro>& micros, const std::vector<bool>& stored) {
+  Group g;
+  g.n = micros[0].d.n;
+  int64_t bytes_per_element = 0;
+  bool direct = micros.size() == 1;
+  for (size_t i = 0; i < micros.size(); ++i) {
+    const Micro& m = micros[i];
+    GroupMicro out{m.fn, {}, {}, m.n_in, m.type, m.d.type, m.extra, m.pc};
+    for (int a = 0; a < m.n_in; ++a) {
+      Source& in = out.in[a];
+      in.place = m.in[a].reg;
+      in.bytes = m.in[a].bytes();
+      size_t maker = i;
+      while (maker > 0 && micros[maker - 1].d.reg != m.in[a].reg) --maker;
+      if (maker > 0 && !stored[maker - 1]) {
+        in.kind = Source::Kind::strip;
+        in.place = g.micros[maker - 1].d.place;
+        continue;
+      }
+      in.spread = spread_of(m.in[a].shape, m.in[a].n, m.d.shape, m.d.n);
+      if (in.spread.direct()) continue;
+      in.kind = in.spread.splat() ? Source::Kind::splat : Source::Kind::spread;
+      bytes_per_element += in.bytes;
+      direct = false;
+    }
+    out.d.place = m.d.reg;
+    out.d.bytes = m.d.bytes();
+    if (!stored[i]) {
+      out.d.kind = Source::Kind::strip;
+      bytes_per_element += out.d.bytes;
+    }
+    // Strip buffers get their places below; until then a strip is known by its micro's number.
+    if (!stored[i]) out.d.place = i;
+    g.micros.push_back(out);
+  }
+  uint32_t pc = micros[0].pc, count = static_cast<uint32_t>(micros.size());
+  if (direct) return group_step<run_direct>(p, std::move(g), pc, count);
+
+  g.strip =
+      std::clamp(kStripBytes / std::max<int64_t>(bytes_per_element, 1), kLeastStrip, kMostStrip) /
+      64 * 64;
+  g.strip = std::min(g.strip, (g.n + 63) / 64 * 64);
+  uint64_t at = p.scratch_reg;
+  auto buffer = [&](int64_t bytes) {
+    uint64_t place = at;
+    at += static_cast<uint64_t>((g.strip * bytes + 63) / 64 * 64);
+    return place;
+  };
+  for (GroupMicro& m : g.micros) {
+    for (int i = 0; i < m.n_in; ++i) {
+      Source& in = m.in[i];
+      if (in.kind == Source::Kind::strip) in.place = g.micros[in.place].d.place;
+      else if (in.kind != Source::Kind::direct) in.buffer = buffer(in.bytes);
+    }
+    if (m.d.kind == Source::Kind::strip) m.d.place = buffer(m.d.bytes);
+  }
+  p.scratch_bytes = std::max(p.scratch_bytes, at - p.scratch_reg);
+  return group_step<run_group>(p, std::move(g), pc, count);
+}
+
+}  // namespace tess::interp
