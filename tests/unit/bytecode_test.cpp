@@ -5,6 +5,7 @@
 #include "frontends/vmasm/lower.h"
 #include "frontends/vmasm/print_module.h"
 #include "isa/verify.h"
+#include "tests/gen/random_module.h"
 #include "tests/unit/sample_modules.h"
 
 using namespace tess;
@@ -23,6 +24,8 @@ std::vector<uint8_t> assemble(std::string text) {
   Sources sources;
   std::optional<Module> m = vmasm::compile({"t.vmasm", text}, {}, sources, diags);
   if (m) (void)verify(*m, diags);
+  std::erase_if(
+      diags, [](const Diagnostic& d) { return find_diag(d.code)->severity == Severity::warning; });
   INFO(text);
   REQUIRE_MESSAGE((m && diags.empty()), messages(diags, sources));
   m->producer.clear();
@@ -101,4 +104,35 @@ kernel matmul_a16w(m: i32, n: i32, k: i32 divisible(G) 1..128,
   auto again = assemble(text);
   CHECK(again == bytes);
   CHECK(disassemble(again) == text);
+}
+
+namespace {
+
+void round_trip_random(uint64_t first, uint64_t count, gen::Coverage& coverage) {
+  for (uint64_t seed = first; seed < first + count; ++seed) {
+    Module m = gen::random_module(seed);
+    coverage.add(m);
+    auto bytes = write_bytecode(m);
+    std::string text = disassemble(bytes);
+    CAPTURE(seed);
+    auto again = assemble(text);
+    INFO((again != bytes ? text : ""));
+    REQUIRE((again == bytes));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("500 random modules survive assembling and disassembling") {
+  gen::Coverage coverage;
+  round_trip_random(0, 500, coverage);
+}
+
+TEST_CASE("long: 10000 random modules survive, with every row, attribute and type 50 times") {
+  gen::Coverage coverage;
+  round_trip_random(0, 10000, coverage);
+  MESSAGE(coverage.table());
+  auto [name, times] = coverage.rarest();
+  INFO(name);
+  CHECK(times >= 50);
 }
