@@ -326,11 +326,13 @@ class Formatter {
   // Writes a line, or the rest of one (`joined`); a long one is broken after commas, as far to the
   // right as fits.
   void line(std::string_view text, int extra_indent = 0, bool joined = false) {
+    line_is_full_ = false;
     std::string current = joined ? "" : indentation(extra_indent);
     std::string rest = indentation(extra_indent + 2);
     while (!text.empty()) {
       size_t room = kMaxColumns - std::min(columns(current), kMaxColumns - 20);
-      size_t fits = columns(text) <= room ? std::string_view::npos : break_point(text, room);
+      bool short_enough = text.size() <= 4 * room && columns(text) <= room;
+      size_t fits = short_enough ? std::string_view::npos : break_point(text, room);
       bool whole = fits == std::string_view::npos;
       std::string piece(whole ? text : text.substr(0, fits));
       std::ranges::replace(piece, kBreak, ' ');
@@ -360,7 +362,11 @@ class Formatter {
     return text;
   }
 
-  void comment_line(const Comment& c) { out_ += indentation() + comment_text(c) + '\n'; }
+  void comment_line(const Comment& c) {
+    out_ += indentation() + comment_text(c) + '\n';
+    line_is_full_ = true;
+  }
+  bool is_line_comment(const Comment& c) const { return ast_.source[c.offset + 1] == '/'; }
 
   // Comments that stand before token `t`: behind the line just written, or on lines of their own.
   void comments_before(TokenId t) {
@@ -368,8 +374,9 @@ class Formatter {
          ++next_comment_) {
       const Comment& c = ast_.comments[next_comment_];
       std::string text = comment_text(c);
-      if (!c.own_line && !out_.empty()) {
+      if (!c.own_line && !out_.empty() && !line_is_full_) {
         out_.insert(out_.size() - 1, " " + text);
+        line_is_full_ = is_line_comment(c);
       } else {
         blank_line_before(c.line);
         comment_line(c);
@@ -672,6 +679,7 @@ class Formatter {
   uint32_t last_line_ = 0;  // source line where the last thing written ended
   int depth_ = 0;
   bool force_blank_ = false, block_start_ = false;
+  bool line_is_full_ = false;  // the last line is or ends with a comment: none goes behind it
 };
 
 }  // namespace

@@ -137,6 +137,10 @@ ExprId Parser::unary() {
 
 ExprId Parser::primary() {
   using K = TokenKind;
+  if (line_ends() && begins_item()) {
+    expected("an operand", {}, diag::expected_operand);
+    return {};
+  }
   TokenId first = at_;
   Expr e;
   e.word = first;
@@ -448,6 +452,10 @@ TokenRange Parser::layout_tokens() {
   using K = TokenKind;
   if (failed_) return {};
   TokenId first = at_;
+  if (line_ends() && begins_item()) {
+    expected("a layout expression");
+    return {};
+  }
   auto continues = [&](TokenId t) {
     switch (ast_.tokens[t].kind) {
       case K::star:

@@ -157,7 +157,8 @@ InstId Parser::instruction(bool has_results) {
                         ast_.text(ast_[e].word)),
             ast_.span(at_),
             "an instruction whose first operand is in parentheses has a space before it");
-        d.fix = Fix{{name.file, name.line, name.col + name.len, 0}, " "};
+        if (ast_[e].args.count == 1)
+          d.fix = Fix{{name.file, name.line, name.col + name.len, 0}, " "};
       }
     }
   }
@@ -346,9 +347,11 @@ BlockId Parser::block(Annotation& loc) {
     return {};
   }
   if (blocks_ >= limits::max_nesting) {
-    error(diag::nesting_too_deep,
-          fmt::format("blocks nested more than {} deep", limits::max_nesting), ast_.span(open),
-          "move inner loops to a func");
+    if (!std::exchange(too_deep_, true)) {
+      error(diag::nesting_too_deep,
+            fmt::format("blocks nested more than {} deep", limits::max_nesting), ast_.span(open),
+            "move inner loops to a func");
+    }
     failed_ = false;
     if (match_[open] != kNoToken) {
       at_ = match_[open] + 1;
@@ -653,7 +656,7 @@ StrandId Parser::strand() {
   bool header = std::exchange(block_header_, true);
   auto parse_header = [&] {
     if (!accept_word("warps")) {
-      expected("a strand: `warps A..B { … }`");
+      expected_here("a strand: `warps A..B { … }`");
       return;
     }
     st.begin = expr();

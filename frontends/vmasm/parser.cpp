@@ -116,6 +116,12 @@ Diagnostic& Parser::expected(std::string_view what, std::string hint, Diag code)
   return error(code, fmt::format("expected {}, found {}", what, found()), std::move(hint));
 }
 
+Diagnostic& Parser::expected_here(std::string_view what, std::string hint) {
+  return error(diag::expected_token,
+               fmt::format("expected {}, found {}", what, describe(cur(), ast_.source)),
+               ast_.span(at_), std::move(hint));
+}
+
 void Parser::too_deep(TokenId where) {
   error(diag::nesting_too_deep, fmt::format("nested more than {} deep", limits::max_nesting),
         ast_.span(where), "name the inner parts and use the names");
@@ -123,7 +129,7 @@ void Parser::too_deep(TokenId where) {
 
 TokenId Parser::take(TokenKind k, std::string_view what) {
   if (failed_) return kNoToken;
-  if (!is(k)) {
+  if (!is(k) || (line_ends() && begins_item())) {
     expected(what);
     return kNoToken;
   }
@@ -200,7 +206,7 @@ void Parser::skip_to_item() {
 void Parser::file() {
   using K = TokenKind;
   while (!is(K::end) && !stop_parsing()) {
-    leave_blocks_ = failed_ = skipped_brace_ = false;
+    leave_blocks_ = failed_ = skipped_brace_ = too_deep_ = false;
     depth_ = brackets_ = blocks_ = 0;
     if (accept(K::semicolon)) continue;
     if (!begins_item()) {
@@ -521,7 +527,7 @@ HeaderClauseId Parser::header_clause() {
       return {};
     }
   } else {
-    expected("a header clause or `{`");
+    expected_here("a header clause or `{`");
     return {};
   }
   constexpr HeaderKind kKinds[] = {

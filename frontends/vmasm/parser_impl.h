@@ -85,6 +85,8 @@ class Parser {
   // --- errors
   Diagnostic& error(Diag code, std::string message, Span span, std::string hint = {});
   Diagnostic& error(Diag code, std::string message, std::string hint = {});
+  // The same about the construct that should begin with the current token, even on a new line.
+  Diagnostic& expected_here(std::string_view what, std::string hint = {});
   Diagnostic& expected(std::string_view what, std::string hint = {},
                        Diag code = diag::expected_token);
   Span after_previous() const;    // an empty place just behind the last token taken
@@ -177,6 +179,7 @@ class Parser {
   bool block_header_ = false;  // outside brackets, `{` opens a block
   bool failed_ = false;
   bool leave_blocks_ = false;   // an unclosed block was reported: its outer blocks end silently
+  bool too_deep_ = false;       // blocks nested too deeply were reported for this item
   bool skipped_brace_ = false;  // recovery passed over an unclosed `{`: a missing `}` is no news
   Diagnostic dropped_;          // receives notes to an error that was not reported
 };
