@@ -410,7 +410,7 @@ class Formatter {
   // `else`.
   void body(BlockId id) {
     const Block& b = ast_[id];
-    if (b.stmts.empty() && !comment_between(b.tokens.first, b.tokens.last)) {
+    if (b.stmts.empty() && !comment_between(b.tokens.first, last_brace(b.tokens.last))) {
       out_.pop_back();  // the newline behind `{`
       out_ += "}\n";
     } else {
@@ -621,13 +621,13 @@ class Formatter {
       results.params(it.results);
     }
     auto list = ast_.list(it.params);
-    TokenId last = list.size() ? ast_[list[list.size() - 1]].tokens.last + 1 : it.name;
+    TokenId last = list.size() ? ast_[list[list.size() - 1]].tokens.last : it.name;
     Printer whole(ast_);
     whole.out = p.out;
     whole.params(it.params);
     whole.out += results.out;
-    bool one_line = !list.size() ||
-                    (columns(whole.out) <= kMaxColumns && !comment_between(it.tokens.first, last));
+    bool one_line =
+        !list.size() || (columns(whole.out) <= kMaxColumns && !comment_between(it.name, last));
     if (one_line) return write_line({it.tokens.first, last}, whole);
     p.out += '(';
     write_line({it.tokens.first, it.name}, p);

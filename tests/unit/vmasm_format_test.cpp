@@ -136,7 +136,7 @@ TEST_CASE("formatting does not depend on the spacing") {
     CAPTURE(name);
     auto p = vmasm_test::parse(vmasm_test::read_sample(name));
     const Ast& a = p.ast;
-    for (int round = 0; round < 20; ++round) {
+    for (int round = 0; round < 60; ++round) {
       bool comments = round % 2 == 1;
       std::string text;
       for (TokenId t = 0; t + 1 < a.tokens.size(); ++t) {
