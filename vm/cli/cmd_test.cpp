@@ -182,7 +182,9 @@ class Runner {
   std::string check_diags(const std::string& path, const std::string& text,
                           const std::vector<std::pair<std::string, std::string>>& bindings,
                           const std::vector<ExpectedDiag>& expected) const {
-    Loaded loaded = load_program(path, text, load_options(bindings));
+    LoadOptions options = load_options(bindings);
+    options.allow_no_kernels = expected.empty();  // a mistake only where mistakes are looked for
+    Loaded loaded = load_program(path, text, options);
     std::vector<std::string> got, want;
     for (const Diagnostic& d : loaded.diagnostics)
       got.push_back(
@@ -315,9 +317,11 @@ class Runner {
         arguments.inputs.emplace_back(in.name, beside(folder_of(path), in.source));
     auto prepared = prepare(*kernel, arguments, config);
     if (!prepared) return check_error(prepared.error(), test);
+    std::set<std::string> begun;
     for (const TestTensor& in : test.inputs) {
       if (in.literal.empty()) continue;
-      std::string problem = set_literal(*prepared, *kernel, in);
+      bool first = begun.insert(in.name).second;
+      std::string problem = set_literal(*prepared, *kernel, in, first);
       if (!problem.empty()) return problem;
     }
     api::Error error = start_and_wait(prepared->run);
@@ -341,8 +345,9 @@ class Runner {
     return {};
   }
 
+  // The literals of a list parameter are one after the other; `first` begins anew.
   static std::string set_literal(Prepared& prepared, const api::Kernel& kernel,
-                                 const TestTensor& in) {
+                                 const TestTensor& in, bool first) {
     auto param = param_named(kernel, in.name);
     if (!param || param->kind == TESS_PARAM_SCALAR)
       return fmt::format("`in {}`: the kernel has no such tensor", in.name);
@@ -353,7 +358,7 @@ class Runner {
     if (!t) return t.error().text();
     if (!problem.empty()) return fmt::format("`in {}` (line {}): {}", in.name, in.line, problem);
     std::vector<api::Tensor>& tensors = prepared.tensors[in.name];
-    tensors.clear();
+    if (first) tensors.clear();
     tensors.push_back(std::move(*t));
     if (api::Error e = prepared.run.set(in.name.c_str(), tensors)) return e.text();
     return {};
