@@ -330,10 +330,11 @@ class EnvironmentBuilder {
                       fmt::format("`{}` is no element type", ast_.text(ast_[d.type].dtype)),
                       ast_.span(d.type)));
     }
-    if (const std::string* text = define_of(name)) {
-      auto l = literal_of_define(*text);
-      if (!l) return bad_define(name, *text, "a number is wanted");
-      value.literal = *l;
+    const std::string* text = define_of(name);
+    std::optional<Literal> defined_as = text ? literal_of_define(*text) : std::nullopt;
+    if (text && !defined_as) bad_define(name, *text, "a number is wanted");
+    if (defined_as) {
+      value.literal = *defined_as;
     } else {
       if (!d.value) return;  // a syntax error
       auto l = eval_const(
