@@ -48,22 +48,22 @@ Engine engine() {
 }
 Module module_of(const char* text, const Bindings& bindings = {}) {
   auto m = engine().load("test.vmasm", text, bindings);
-  REQUIRE_MESSAGE(m, m.error().text() + std::string());
+  REQUIRE_MESSAGE(m, std::string(m.error().text()));
   return std::move(*m);
 }
 Kernel kernel_of(const char* text, const char* name = nullptr, const Bindings& bindings = {}) {
   auto k = module_of(text, bindings).kernel(name);
-  REQUIRE_MESSAGE(k, k.error().text() + std::string());
+  REQUIRE_MESSAGE(k, std::string(k.error().text()));
   return std::move(*k);
 }
 Run run_of(const Kernel& k, tess_run_config config = {}) {
   auto r = k.run(config);
-  REQUIRE_MESSAGE(r, r.error().text() + std::string());
+  REQUIRE_MESSAGE(r, std::string(r.error().text()));
   return std::move(*r);
 }
 Tensor tensor(const char* source, const char* dtype, Shape shape) {
   auto t = Tensor::load(source, dtype, shape);
-  REQUIRE_MESSAGE(t, t.error().text() + std::string());
+  REQUIRE_MESSAGE(t, std::string(t.error().text()));
   return std::move(*t);
 }
 
