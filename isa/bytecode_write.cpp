@@ -117,8 +117,8 @@ class Writer {
     for (size_t i = 0; i < module_.kernels.size(); ++i)
       write_kernel(module_.kernels[i], orders_[i], kernels);
     write_layouts(layouts);
-    if (!options_.strip_names) write_names(names);
-    if (!options_.strip_lines) write_lines(lines);
+    if (has_names_) write_names(names);
+    if (has_lines_) write_lines(lines);
 
     Bytes out;
     out.data.reserve(kernels.data.size() + names.data.size() + lines.data.size() + 4096);
@@ -131,8 +131,8 @@ class Writer {
     section(out, SectionId::layouts, layouts);
     section(out, SectionId::constants, table_section(constants_));
     section(out, SectionId::kernels, kernels);
-    if (!options_.strip_names) section(out, SectionId::names, names);
-    if (!options_.strip_lines) section(out, SectionId::lines, lines);
+    if (has_names_) section(out, SectionId::names, names);
+    if (has_lines_) section(out, SectionId::lines, lines);
     if (options_.keep_source && !module_.source.empty())
       text_section(out, SectionId::source, module_.source);
     if (!module_.producer.empty()) text_section(out, SectionId::producer, module_.producer);
@@ -201,14 +201,25 @@ class Writer {
       add(kernel.name);
       for (const Binding& b : kernel.bindings) add(b.name);
       for (uint32_t v : orders_[k].values.from)
-        if (v < kernel.params.size() || (!options_.strip_names && !kernel.values[v].name.empty()))
+        if (v < kernel.params.size()) {
           add(kernel.values[v].name);
+        } else if (!options_.strip_names && !kernel.values[v].name.empty()) {
+          has_names_ = true;
+          add(kernel.values[v].name);
+        }
     }
-    if (!options_.strip_lines)
+    has_lines_ = !options_.strip_lines && any_lines();
+    if (has_lines_)
       for (const std::string& f : module_.files) add(f);
     for (const auto& entry : string_index_) strings_.push_back(entry.first);
     std::sort(strings_.begin(), strings_.end());
     for (uint32_t i = 0; i < strings_.size(); ++i) string_index_[strings_[i]] = i;
+  }
+  bool any_lines() const {
+    return !module_.files.empty() || std::ranges::any_of(module_.kernels, [](const Kernel& k) {
+      return k.loc != Loc{} ||
+             std::ranges::any_of(k.code, [](const Inst& i) { return i.loc != Loc{}; });
+    });
   }
   Bytes strings_section() const {
     Bytes out;
@@ -403,6 +414,7 @@ class Writer {
   std::vector<std::string_view> strings_;
   std::vector<Order> orders_;  // by kernel
   Numbering layouts_;
+  bool has_names_ = false, has_lines_ = false;
   Table types_, constants_;
   Bytes scratch_;
 };
