@@ -5,6 +5,7 @@
 #include <vector>
 
 #ifdef TESS_TBB
+#include <tbb/info.h>
 #include <tbb/task_arena.h>
 #include <tbb/task_group.h>
 #endif
@@ -23,7 +24,8 @@ void run_parallel(uint32_t threads, const std::function<void(uint32_t worker)>& 
     return;
   }
 #ifdef TESS_TBB
-  tbb::task_arena arena(static_cast<int>(threads));
+  // More than there are cores would only make oneTBB complain; the jobs then take turns.
+  tbb::task_arena arena(std::min(static_cast<int>(threads), tbb::info::default_concurrency()));
   arena.execute([&] {
     tbb::task_group group;
     for (uint32_t i = 1; i < threads; ++i) group.run([&job, i] { job(i); });
