@@ -47,6 +47,31 @@ bool begins_with_code(std::string_view s) {
          (s[5] == ' ' || s[5] == ':');
 }
 
+constexpr size_t kMostTests = 10000;  // that one file's loops may amount to
+
+void replace_all(std::string& text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
+}
+
+// The test with `{name}` replaced wherever it is written.
+TestCase with_value(TestCase t, const std::string& name, const std::string& value) {
+  std::string mark = "{" + name + "}";
+  auto put = [&](std::string& text) { replace_all(text, mark, value); };
+  if (t.name.find(mark) == std::string::npos) t.name += (t.name.empty() ? "" : " ") + mark;
+  put(t.name);
+  put(t.kernel);
+  for (auto* pairs : {&t.bindings, &t.scalars})
+    for (auto& [key, text] : *pairs) put(text);
+  for (auto* tensors : {&t.inputs, &t.outputs})
+    for (TestTensor& tensor : *tensors) {
+      put(tensor.source);
+      for (std::string& number : tensor.literal) put(number);
+    }
+  for (std::string& line : t.prints) put(line);
+  return t;
+}
+
 class Parser {
  public:
   Parser(std::string_view text, Diagnostics& out) : text_(text), out_(out) {}
@@ -63,6 +88,7 @@ class Parser {
       }
       at_ = line_end_ + 1;
     }
+    unroll_loops();
     return std::move(file_);
   }
 
@@ -107,14 +133,15 @@ class Parser {
       return;
     }
     if (word == "print" && colon) return current().prints.emplace_back(after_colon()), void();
+    if (word == "for") return loop(s);
     if (word == "seed") return option(s, current().seed, "seed N");
     if (word == "steps") return option(s, current().steps, "steps N");
     if (word == "memory") return option(s, current().memory, "memory BYTES");
     if (word == "seconds") return option(s, current().seconds, "seconds S");
     if (all == "report-out-of-bounds") return current().report_out_of_bounds = true, void();
     fail(
-        fmt::format("`{}` is no directive: test on -D set in out trap error limit print seed steps "
-                    "memory seconds report-out-of-bounds",
+        fmt::format("`{}` is no directive: test on -D set in out trap error limit print for seed "
+                    "steps memory seconds report-out-of-bounds",
                     word));
   }
 
@@ -132,6 +159,37 @@ class Parser {
       else t.name += " " + std::string(w);
     }
     file_.tests.push_back(std::move(t));
+  }
+
+  // for NAME in VALUE..
+  void loop(std::string_view s) {
+    std::string name(take_word(s));
+    std::vector<std::string> values;
+    bool good = !name.empty() && take_word(s) == "in";
+    while (good && !s.empty()) values.emplace_back(take_word(s));
+    if (values.empty()) return fail("expected `for NAME in VALUE..`");
+    current().loops.emplace_back(std::move(name), std::move(values));
+  }
+
+  // A test with loops becomes one test for each combination of their values.
+  void unroll_loops() {
+    std::vector<TestCase> out;
+    for (TestCase& written : file_.tests) {
+      std::vector<TestCase> tests;
+      auto loops = std::move(written.loops);
+      written.loops.clear();
+      tests.push_back(std::move(written));
+      for (const auto& [name, values] : loops) {
+        if (tests.size() * values.size() + out.size() > kMostTests)
+          return fail(fmt::format("loops amount to more than {} tests", kMostTests));
+        std::vector<TestCase> next;
+        for (const TestCase& t : tests)
+          for (const std::string& value : values) next.push_back(with_value(t, name, value));
+        tests = std::move(next);
+      }
+      for (TestCase& t : tests) out.push_back(std::move(t));
+    }
+    file_.tests = std::move(out);
   }
 
   void engines(std::string_view s) {

@@ -45,6 +45,8 @@ struct TestCase {
   double seconds = 60;
   bool report_out_of_bounds = false;
   uint32_t line = 0;
+  // `for W in u1 u2`: taken apart by the parser, one test for each value.
+  std::vector<std::pair<std::string, std::vector<std::string>>> loops;
 };
 
 struct TestFile {
