@@ -333,6 +333,7 @@ class Lexer {
     c.len = static_cast<uint32_t>(pos_ - c.offset);
     c.next = static_cast<TokenId>(result_.tokens.size());
     space_ = true;
+    result_.cut |= !closed;
     if (!closed)
       report(diag::unterminated_comment, "this comment has no closing */", {file_, c.line, col, 2});
     else result_.comments.push_back(c);
@@ -419,8 +420,15 @@ class Lexer {
     start_token(pos_);
     Span where = here();
     size_t begin = pos_;
+    size_t quote = c == '\'' ? text_.find_first_of("'\n", pos_ + 1) : std::string_view::npos;
+    if (quote != std::string_view::npos && text_[quote] == '\'') {
+      while (pos_ <= quote) {
+        if (class_at(pos_) == kHigh) pass_high(" in a string");
+        else ++pos_;
+      }
+    }
     while (pos_ < text_.size() && text_[pos_] == c) ++pos_;
-    where.len = static_cast<uint32_t>(pos_ - begin);
+    where.len = column(pos_) - where.col;
     bool printable = c > 0x20 && c < 0x7f;
     std::string shown =
         printable ? fmt::format("`{}`", c) : fmt::format("U+{:04X}", static_cast<unsigned char>(c));

@@ -11,6 +11,7 @@ namespace tess::vmasm {
 struct Lexed {
   std::vector<Token> tokens;  // ends with TokenKind::end
   std::vector<Comment> comments;
+  bool cut = false;  // the text ends inside a comment
 };
 
 // Errors go to `out`; what could not be read becomes one `bad` token. After limits::max_errors

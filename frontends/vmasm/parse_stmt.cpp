@@ -130,9 +130,8 @@ InstId Parser::instruction(bool has_results) {
   int most = 0;
   if (begins_instruction(has_results, inst.info)) {
     if (inst.info && inst.info->form == Form::control) {
-      error(diag::misplaced_keyword,
-            fmt::format("`{}` is no instruction with operands", ast_.text(at_)), ast_.span(at_),
-            inst.info->op == Op::end ? "a block is closed by `}`" : "");
+      error(diag::misplaced_keyword, fmt::format("`{}` cannot stand here", ast_.text(at_)),
+            ast_.span(at_), inst.info->op == Op::end ? "a block is closed by `}`" : "");
       return {};
     }
     inst.name = at_;
@@ -172,6 +171,10 @@ InstId Parser::instruction(bool has_results) {
 
 void Parser::operands(Inst& inst) {
   using K = TokenKind;
+  if (!line_ends() && is(K::comma)) {
+    expected("an operand", {}, diag::expected_operand);
+    return;
+  }
   if (line_ends() || !begins_operand()) return;
   bool takes_none = inst.info && inst.info->sig.n_operands == 0;
   if (takes_none && begins_statement()) return;

@@ -19,7 +19,8 @@ constexpr std::string_view kHeaderWords[] = {
 
 }  // namespace
 
-Parser::Parser(Ast& ast, Diagnostics& out) : ast_(ast), out_(out), first_diag_(out.size()) {
+Parser::Parser(Ast& ast, Diagnostics& out, bool cut)
+    : ast_(ast), out_(out), first_diag_(out.size()), cut_(cut) {
   ast_.exprs.reserve(ast_.tokens.size() / 3);
   match_brackets();
 }
@@ -89,7 +90,7 @@ bool Parser::stop_parsing() const {
 }
 
 Diagnostic& Parser::error(Diag code, std::string message, Span span, std::string hint) {
-  bool silent = failed_ || is(TokenKind::bad) || stop_parsing();
+  bool silent = failed_ || is(TokenKind::bad) || stop_parsing() || (cut_ && is(TokenKind::end));
   failed_ = true;
   if (silent) return dropped_ = {};
   out_.push_back(make_diag(code, std::move(message), span, std::move(hint)));
@@ -497,9 +498,12 @@ List<HeaderClause> Parser::header() {
       list.add(c);
       continue;
     }
-    // Go on with the next clause.
+    // Go on with the next clause: behind an unknown one, else at the next that is known.
     failed_ = false;
+    bool unknown = at_ == start && is(K::word);
     if (at_ == start) advance();
+    if (unknown && is(K::l_paren) && match_[at_] != kNoToken) at_ = match_[at_] + 1;
+    if (unknown && is(K::word)) continue;
     while (!is(K::end) && !is(K::l_brace)) {
       if (is(K::word) && std::ranges::find(kHeaderWords, ast_.text(at_)) != std::end(kHeaderWords))
         break;
@@ -603,7 +607,7 @@ Ast parse(std::string text, uint32_t file, Diagnostics& out) {
   ast.tokens = std::move(lexed.tokens);
   ast.comments = std::move(lexed.comments);
   auto too_many = [&] { return out.size() - first >= static_cast<size_t>(limits::max_errors); };
-  if (!too_many()) Parser(ast, out).file();
+  if (!too_many()) Parser(ast, out, lexed.cut).file();
   bool more = too_many();
   std::stable_sort(out.begin() + static_cast<ptrdiff_t>(first), out.end(),
                    [](const Diagnostic& a, const Diagnostic& b) {

@@ -18,7 +18,8 @@ namespace tess::vmasm {
 
 class Parser {
  public:
-  Parser(Ast& ast, Diagnostics& out);
+  // `cut`: the text ends inside a comment, so that nothing can be said about its end.
+  Parser(Ast& ast, Diagnostics& out, bool cut);
   void file();
 
  private:
@@ -170,6 +171,7 @@ class Parser {
   Ast& ast_;
   Diagnostics& out_;
   size_t first_diag_;
+  bool cut_;
   std::vector<TokenId> match_;     // the partner of each bracket, or kNoToken
   std::vector<uint32_t> scratch_;  // ids of the lists under construction
   std::vector<uint16_t> heights_;  // of each expression

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "frontends/vmasm/lexer.h"
+#include "isa/diag/text.h"
+#include "isa/limits.h"
 #include "tests/unit/vmasm_text.h"
 
 using namespace tess;
@@ -179,7 +181,7 @@ TEST_CASE("text that is no text gives few errors") {
   lex(noise, 0, diags);
   CHECK(diags.size() <= 100);
   CHECK(vmasm_test::parse(noise).diags.size() == 101);
-  CHECK(vmasm_test::parse(noise).diags.back().code == Diag{109});
+  CHECK(vmasm_test::parse(noise).diags.back().code == diag::too_many_errors);
 }
 
 TEST_CASE("strings") {
@@ -198,6 +200,13 @@ TEST_CASE("names and files have limits") {
   std::string name(1025, 'x');
   CHECK(errors_of("const " + name + " = 1") == "L0107@1:7");
   CHECK(errors_of("const " + name.substr(1) + " = 1").empty());
+}
+
+TEST_CASE("long:a file above the limit is refused before it is read") {
+  std::string text(static_cast<size_t>(limits::max_source_bytes) + 1, ' ');
+  auto p = vmasm_test::parse(text);
+  REQUIRE(p.diags.size() == 1);
+  CHECK(p.diags[0].code == diag::source_too_large);
 }
 
 TEST_CASE("operators bind as in C, shifts and comparisons included") {
