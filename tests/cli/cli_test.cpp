@@ -1,12 +1,14 @@
-// Runs the `.cli` files given on the command line: commands, and what they must print. README.md
+// Runs the `.cli` files of a folder: commands, and what they must print. README.md
 // has the format. Ends with `N passed, N failed`, one count per command.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -162,15 +164,18 @@ void run_file(const std::string& path, Counts& counts) {
 
 }  // namespace
 
-// cli_test FOLDER-OF-TESS FILE... ; doctest's options are ignored.
+// cli_test FOLDER-OF-TESS FOLDER-OF-CASES; doctest's options are ignored.
 int main(int argc, char** argv) {
   std::string path = std::string(argc > 1 ? argv[1] : ".") + ":" +
                      (getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
   setenv("PATH", path.c_str(), 1);
   unsetenv("NO_COLOR");
   Counts counts;
-  for (int i = 2; i < argc; ++i)
-    if (argv[i][0] != '-') run_file(argv[i], counts);
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(argc > 2 ? argv[2] : "."))
+    if (entry.path().extension() == ".cli") files.push_back(entry.path().string());
+  std::sort(files.begin(), files.end());
+  for (const std::string& file : files) run_file(file, counts);
   printf("%d passed, %d failed\n", counts.passed, counts.failed);
   return counts.failed == 0 && counts.passed > 0 ? 0 : 1;
 }

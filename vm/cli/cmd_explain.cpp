@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "isa/diag/tool.h"
+#include "isa/layout_calc.h"
 #include "vm/cli/commands.h"
 #include "vm/cli/reference.h"
 
@@ -14,6 +15,8 @@ int run_command(const ExplainOptions& o, const Console& console) {
     page = reference_markdown();
   } else if (auto found = explain_topic(o.topic)) {
     page = *found;
+  } else if (Result<std::string> layout = describe_layout(o.topic)) {
+    page = *layout;
   } else {
     std::vector<std::string> topics = all_topics();
     std::vector<std::string_view> names(topics.begin(), topics.end());

@@ -253,8 +253,7 @@ class Runner {
           std::find(o_.engines.begin(), o_.engines.end(), engine) == o_.engines.end())
         continue;
       ran = true;
-      std::string problem =
-          execute(path, text, test, engine, engine == test.engines[0] ? &blessed : nullptr);
+      std::string problem = execute(path, text, test, engine, &blessed);
       settle(fmt::format("{} on {}", what, engine), problem);
     }
     if (!ran && o_.engines.empty()) fail(what, "no engine");
@@ -336,7 +335,7 @@ class Runner {
       return problem +
              fmt::format("\n  ({} lines, {} expected)", printed.lines.size(), prints.size());
     }
-    return check_outputs(path, test, *kernel, *prepared, blessed);
+    return check_outputs(path, test, engine_name, *kernel, *prepared, blessed);
   }
 
   static std::optional<tess_param> param_named(const api::Kernel& kernel, const std::string& name) {
@@ -366,8 +365,8 @@ class Runner {
 
   // Every output is expected, or skipped in so many words: nothing goes unchecked by oversight.
   std::string check_outputs(const std::string& path, const TestCase& test,
-                            const api::Kernel& kernel, Prepared& prepared,
-                            std::vector<Replacement>* blessed) {
+                            const std::string& engine, const api::Kernel& kernel,
+                            Prepared& prepared, std::vector<Replacement>* blessed) {
     std::string problem;
     for (const TestTensor& out : test.outputs) {
       auto p = param_named(kernel, out.name);
@@ -388,7 +387,7 @@ class Runner {
           problem += fmt::format("\n  {}: more expectations than tensors", p.name);
           break;
         }
-        problem += check_output(path, out, p, tensors[item++], test.seed, blessed);
+        problem += check_output(path, out, p, tensors[item++], test, engine, blessed);
       }
       if (!expected)
         problem +=
@@ -398,23 +397,26 @@ class Runner {
   }
 
   std::string check_output(const std::string& path, const TestTensor& out, const tess_param& p,
-                           const api::Tensor& got, uint64_t seed,
+                           const api::Tensor& got, const TestCase& test, const std::string& engine,
                            std::vector<Replacement>* blessed) {
     std::string problem;
     api::Shape shape = got.shape();
     auto want = out.source.empty() ? tensor_of_literal(out.literal, p.dtype, shape, problem)
                                    : api::Tensor::load(beside(folder_of(path), out.source).c_str(),
-                                                       p.dtype, shape, seed);
+                                                       p.dtype, shape, test.seed);
     if (!want) return fmt::format("\n  {} (line {}): {}", out.name, out.line, want.error().text());
     if (problem.empty())
       if (auto difference = compare(got, *want, out.tolerance)) problem = *difference;
     if (problem.empty()) return {};
-    if (o_.bless && blessed && out.source.empty()) {
-      blessed->push_back({out.begin, out.end, literal_of(got)});
-      console_.say(
-          fmt::format("BLESSED: {}:{}: `out {}` now expects what the interpreter computes; {}. "
-                      "Check it by other means.",
-                      path, out.line, out.name, problem));
+    if (o_.bless && out.source.empty()) {
+      std::string text = literal_of(got);
+      for (const Replacement& r : *blessed)
+        if (r.begin == out.begin)
+          return r.text == text ? "" : fmt::format("\n  {}: the engines disagree", out.name);
+      blessed->push_back({out.begin, out.end, text});
+      console_.say(fmt::format(
+          "BLESSED: {}:{}: `out {}` now expects what {} computes; {}. Check it by other means.",
+          path, out.line, out.name, engine, problem));
       return {};
     }
     return fmt::format("\n  {} (line {}): {}", out.name, out.line, problem);
@@ -423,12 +425,7 @@ class Runner {
   void rewrite(const std::string& path, std::string text, std::vector<Replacement>& blessed) {
     std::sort(blessed.begin(), blessed.end(),
               [](const Replacement& a, const Replacement& b) { return a.begin > b.begin; });
-    size_t before = std::string::npos;
-    for (const Replacement& r : blessed) {
-      if (r.begin == before) continue;
-      before = r.begin;
-      text.replace(r.begin, r.end - r.begin, r.text);
-    }
+    for (const Replacement& r : blessed) text.replace(r.begin, r.end - r.begin, r.text);
     Status written = write_output(path, text, console_);
     if (!written) fail(path, written.error().message);
   }

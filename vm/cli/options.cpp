@@ -52,6 +52,16 @@ void run_options(CLI::App* app, RunOptions& o) {
   app->add_flag("--report-out-of-bounds", o.report_out_of_bounds, "an access out of bounds traps");
 }
 
+// Commands whose arguments are not ours to read.
+std::optional<Invocation> passed_on(int argc, const char* const* argv) {
+  if (argc < 2) return {};
+  std::string name = argv[1];
+  if (name == "sim") return Invocation{{}, SimOptions{{argv + 2, argv + argc}}};
+  for (const std::string& n : commands_not_built())
+    if (n == name) return Invocation{{}, NotBuilt{name}};
+  return {};
+}
+
 }  // namespace
 
 const std::vector<std::string>& commands_not_built() {
@@ -61,6 +71,8 @@ const std::vector<std::string>& commands_not_built() {
 }
 
 ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
+  ParsedCommandLine parsed;
+  if ((parsed.invocation = passed_on(argc, argv))) return parsed;
   CLI::App app("Tessera: assembles, checks and runs .vmasm programs", "tess");
   app.set_version_flag("--version", std::string("tess ") + tess_version());
   app.require_subcommand(1);
@@ -132,9 +144,18 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   data_app->add_option("FILE", data.files, "the files")->required()->type_name("");
 
   LayoutOptions layout;
-  auto* layout_app = app.add_subcommand(
-      "layout", "compute with layouts; `tess layout --help` lists the questions");
-  layout_app->prefix_command();
+  auto* layout_app =
+      app.add_subcommand("layout", "what a layout is: every spelling, sizes, banks, a picture");
+  layout_app->add_option("EXPR", layout.expressions, "layouts, as in `layout #name = EXPR`")
+      ->type_name("");
+  layout_app->add_flag("--draw", layout.draw, "draw it as well");
+  layout_app->add_option("--svg", layout.svg, "draw it into a file")->type_name("FILE");
+  layout_app
+      ->add_option("--bits", layout.element_bits, "bits of an element, for the banks in a picture")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64));
+  layout_app->add_option("--cases", layout.cases, "check the cases in a file")->type_name("FILE");
 
   TestOptions test;
   auto* test_app = app.add_subcommand("test", "run the `//;` directives of .vmasm files");
@@ -148,31 +169,19 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   auto* doctor_app =
       app.add_subcommand("doctor", "what this machine has, what it lacks and how to get it");
 
-  SimOptions sim;
-  auto* sim_app =
-      app.add_subcommand("sim", "run PTX on the simulator; `tess sim --help` lists its options");
-  sim_app->prefix_command();
-
-  std::vector<CLI::App*> not_built;
-  for (const std::string& name : commands_not_built()) {
-    CLI::App* sub = app.add_subcommand(name, "not in this version");
-    sub->group("");
-    sub->prefix_command();
-    not_built.push_back(sub);
-  }
+  // Shown in the help; taken out before the parser sees them (passed_on).
+  app.add_subcommand("sim", "run PTX on the simulator; `tess sim --help` lists its options");
 
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     std::ostringstream out, err;
     int code = app.exit(e, out, err);
-    ParsedCommandLine parsed;
     parsed.exit_code = code == 0 ? 0 : 2;
     parsed.text = code == 0 ? out.str() : std::string(e.what());
     return parsed;
   }
 
-  ParsedCommandLine parsed;
   auto give = [&](Command c) { parsed.invocation = Invocation{common, std::move(c)}; };
   if (*as_app) give(as);
   else if (*dis_app) give(dis);
@@ -182,12 +191,9 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   else if (*fmt_app) give(fmt);
   else if (*explain_app) give(explain);
   else if (*data_app) give(data);
-  else if (*layout_app) give(LayoutOptions{layout_app->remaining()});
+  else if (*layout_app) give(layout);
   else if (*test_app) give(test);
   else if (*doctor_app) give(DoctorOptions{});
-  else if (*sim_app) give(SimOptions{sim_app->remaining()});
-  for (CLI::App* sub : not_built)
-    if (*sub) give(NotBuilt{sub->get_name()});
   return parsed;
 }
 

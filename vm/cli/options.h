@@ -64,7 +64,10 @@ struct DataOptions {
   std::vector<std::string> files;
 };
 struct LayoutOptions {
-  std::vector<std::string> arguments;  // as the layout calculator reads them
+  std::vector<std::string> expressions;
+  std::string svg, cases;  // files: a picture to write; cases in the conformance notation to check
+  bool draw = false;
+  int element_bits = 16;
 };
 struct TestOptions {
   std::vector<std::string> files, engines, search_paths;
