@@ -254,7 +254,7 @@ enum class HeaderKind : uint8_t {
   cooperative,
   sync,       // word: auto or manual
   fast,       // words: contract ftz approx
-  let,        // word = args[0]
+  let,        // word : type = args[0]; the type may be missing
   workspace,  // word : type, then zeroed or kept in words (may be missing)
 };
 struct HeaderClause {

@@ -158,7 +158,9 @@ class Printer {
         out += ')';
         break;
       case HeaderKind::let:
-        out += fmt::format(" {} = ", ast_.text(c.word));
+        out += fmt::format(" {}", ast_.text(c.word));
+        if (c.type) out += " : ", type(c.type);
+        out += " = ";
         exprs(c.args, kComma, false);
         break;
       case HeaderKind::workspace:

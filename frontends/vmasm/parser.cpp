@@ -577,6 +577,7 @@ HeaderClauseId Parser::header_clause() {
     }
     case HeaderKind::let: {
       c.word = take(K::word, "a name");
+      if (!failed_ && accept(K::colon)) c.type = type();
       take(K::equals, "`=`");
       if (failed_) break;
       Builder<Expr> value(*this);
