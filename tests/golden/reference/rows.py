@@ -1,0 +1,63 @@
+"""Expectations of softmax, RMS norm, layer norm and the activations, in double.
+
+    /usr/bin/python3 tests/golden/reference/rows.py
+"""
+import math
+
+import numpy as np
+from common import *
+
+out = {}
+
+
+def put(key, t, x):
+    out[f"{key}_{t}"] = stored(t, ROUND[t](x))
+
+
+def softmax(x):
+    e = np.exp(x - x.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+for t in ("f32", "f16", "bf16"):
+    put("softmax", t, softmax(ROUND[t](uniform(1, (7, 601), -8, 8))))
+
+    eps = float(np.float32(1e-5))
+    x = ROUND[t](uniform(2, (5, 1100), -3, 4))
+    w = ROUND[t](uniform(3, 1100, 0.5, 1.5))
+    b = ROUND[t](uniform(4, 1100, -1, 1))
+    put("rmsnorm", t, x / np.sqrt((x * x).mean(axis=1, keepdims=True) + eps) * w)
+    d = x - x.mean(axis=1, keepdims=True)
+    put("layernorm", t, d / np.sqrt((d * d).mean(axis=1, keepdims=True) + eps) * w + b)
+
+# A long run of -inf before the first number: the row's maximum is not known for several pieces.
+x = np.full((2, 300), -np.inf)
+x[0, 290:] = np.linspace(-1, 1, 10)
+x[1, ::7] = np.linspace(-5, 5, len(x[1, ::7]))
+out["softmax_masked_x"] = x.astype(np.float32)
+put("softmax_masked", "f32", softmax(out["softmax_masked_x"].astype(np.float64)))
+
+# activations, n not a multiple of anything
+n = 2501
+erf = np.vectorize(math.erf)
+for t in ("f32", "f16", "bf16"):
+    x = ROUND[t](uniform(5, n, -6, 6))
+    y = ROUND[t](uniform(6, n, -2, 2))
+    sigmoid = 1 / (1 + np.exp(-x))
+    put("relu", t, np.maximum(x, 0))
+    put("silu", t, x * sigmoid)
+    put("swiglu", t, x * sigmoid * y)
+    put("gelu", t, 0.5 * x * (1 + erf(x / math.sqrt(2))))
+    put("gelu_tanh", t, 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))))
+    put("residual", t, x + y)
+
+# rotary embedding: pairs (i, i + D/2) of each head turn by position · base^(-2i/D)
+b, s, h, d, first, base = 2, 19, 3, 16, 5, 10000.0
+for t in ("f32", "f16"):
+    x = ROUND[t](uniform(7, (b, s, h, d), -1, 1))
+    angle = (first + np.arange(s))[:, None] * base ** (-2 * np.arange(d // 2) / d)
+    c, z = np.cos(angle)[None, :, None, :], np.sin(angle)[None, :, None, :]
+    lo, hi = x[..., :d // 2], x[..., d // 2:]
+    put("rope", t, np.concatenate([lo * c - hi * z, hi * c + lo * z], axis=-1))
+
+save("std_rows", out)
