@@ -32,6 +32,7 @@ class Loader {
 
   // The file that `use` means; null after reporting why not.
   const File* used(const Item& item, const Ast& ast) {
+    if (item.name == kNoToken) return nullptr;  // reported by the parser
     std::string name = ast.string_value(item.name);
     const std::string& from = sources_[ast.file].name;
     auto refuse = [&](std::string why) {
@@ -109,7 +110,7 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   tables.sources = &sources;
   for (ItemId id : file->ast.items) {
     const Item& item = file->ast[id];
-    if (item.kind != ItemKind::file) continue;
+    if (item.kind != ItemKind::file || item.name == kNoToken) continue;
     if (item.file_number != module.files.size())
       out.push_back(make_diag(diag::file_item_mismatch,
                               fmt::format("file {} comes out of order", item.file_number),

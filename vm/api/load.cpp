@@ -69,6 +69,14 @@ Sources sources_of(const Module& module) {
   return out;
 }
 
+// Which of the sources has that name; one without text is added if none has.
+uint32_t source_number(const std::string& name, Sources& sources) {
+  for (size_t i = 0; i < sources.size(); ++i)
+    if (sources[i].name == name) return static_cast<uint32_t>(i);
+  sources.push_back({name, ""});
+  return static_cast<uint32_t>(sources.size() - 1);
+}
+
 bool has_error(const Diagnostics& diagnostics) {
   return std::any_of(diagnostics.begin(), diagnostics.end(), [](const Diagnostic& d) {
     const DiagInfo* info = find_diag(d.code);
@@ -85,7 +93,8 @@ std::optional<Module> compile_text(SourceFile file, const LoadOptions& options, 
   compile.load = [&options](const std::string& name, const std::string& from) {
     return find_used(name, from, options.search_paths);
   };
-  std::optional<Module> module = vmasm::compile(std::move(file), compile, out.sources, out.diagnostics);
+  std::optional<Module> module =
+      vmasm::compile(std::move(file), compile, out.sources, out.diagnostics);
   if (module) module->producer = "tess " TESS_VERSION;
   return module;
 }
@@ -114,6 +123,16 @@ Result<std::string> read_program_file(const std::string& path) {
   }
   if (ferror(f.get())) return failed(std::strerror(errno));
   return bytes;
+}
+
+Sources module_sources(const Module& module, const Sources& sources) {
+  Sources out;
+  for (const std::string& file : module.files) {
+    out.push_back({file, ""});
+    for (const SourceFile& s : sources)
+      if (s.name == file) out.back().text = s.text;
+  }
+  return out;
 }
 
 Loaded load_program(std::string name, std::string bytes, const LoadOptions& options) {
@@ -151,7 +170,20 @@ Loaded load_program(std::string name, std::string bytes, const LoadOptions& opti
     module = compile_text({std::move(name), std::move(bytes)}, options, out);
   }
   if (!module || has_error(out.diagnostics)) return out;
+  std::vector<std::string> files = module->files;
+  size_t first = out.diagnostics.size();
   out.module = verify(std::move(*module), out.diagnostics);
+  // The verifier speaks of the module's files; the text may have been a disassembly of others.
+  std::vector<uint32_t> number;
+  for (const std::string& file : files) number.push_back(source_number(file, out.sources));
+  auto renumber = [&](Span& span) {
+    if (span.line) span.file = span.file < number.size() ? number[span.file] : 0;
+  };
+  for (size_t i = first; i < out.diagnostics.size(); ++i) {
+    renumber(out.diagnostics[i].span);
+    for (Note& note : out.diagnostics[i].notes) renumber(note.span);
+    if (out.diagnostics[i].fix) renumber(out.diagnostics[i].fix->span);
+  }
   return out;
 }
 

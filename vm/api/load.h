@@ -29,10 +29,13 @@ struct LoadOptions {
 struct Loaded {
   std::optional<VerifiedModule> module;  // if nothing in `diagnostics` is an error
   Diagnostics diagnostics;               // warnings too
-  Sources sources;                       // of the spans, also of those in the module
+  Sources sources;                       // of the diagnostics' spans
 };
 // `name` stands in diagnostics; its folder is searched first.
 Loaded load_program(std::string name, std::string bytes, const LoadOptions& options);
+
+// The files that places in the module speak of, in its numbering; without text where there is none.
+Sources module_sources(const Module& module, const Sources& sources);
 
 // A whole file; at most limits::max_source_bytes.
 Result<std::string> read_program_file(const std::string& path);

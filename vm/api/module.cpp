@@ -57,8 +57,13 @@ tess_error* load(tess_engine* engine, std::string name, std::string bytes,
   Loaded loaded = load_program(std::move(name), std::move(bytes), options);
   auto sources = std::make_shared<const Sources>(std::move(loaded.sources));
   if (!loaded.module) return make_error(std::move(loaded.diagnostics), sources);
-  auto state = std::make_shared<ModuleState>(ModuleState{
-      engine->state, std::move(*loaded.module), sources, std::move(loaded.diagnostics), {}});
+  auto places = std::make_shared<const Sources>(module_sources(loaded.module->module(), *sources));
+  auto state = std::make_shared<ModuleState>(ModuleState{engine->state,
+                                                         std::move(*loaded.module),
+                                                         sources,
+                                                         places,
+                                                         std::move(loaded.diagnostics),
+                                                         {}});
   for (const Kernel& k : state->module.module().kernels)
     state->kernel_names.push_back(kernel_key(k));
   *out = new tess_module{std::move(state)};
@@ -133,7 +138,7 @@ void tess_module_destroy(tess_module* module) { delete module; }
 tess_error* tess_module_warnings(const tess_module* module) {
   return guarded([&]() -> tess_error* {
     if (!module || module->state->warnings.empty()) return nullptr;
-    return make_error(module->state->warnings, module->state->sources);
+    return make_error(module->state->warnings, module->state->load_sources);
   });
 }
 size_t tess_module_kernel_count(const tess_module* module) {

@@ -24,7 +24,8 @@ struct EngineState {
 struct ModuleState {
   std::shared_ptr<EngineState> engine;
   VerifiedModule module;
-  std::shared_ptr<const Sources> sources;
+  std::shared_ptr<const Sources> load_sources;  // of the warnings
+  std::shared_ptr<const Sources> sources;       // of the module's own places
   Diagnostics warnings;
   std::vector<std::string> kernel_names;
 };
