@@ -27,7 +27,8 @@ void HostTensor::set_value(int64_t i, double v) {
 
 HostTensor values(DType t, std::vector<int64_t> shape, const std::vector<double>& v) {
   HostTensor out(t, std::move(shape));
-  for (int64_t i = 0; i < out.elements(); ++i) out.set_value(i, v[static_cast<size_t>(i) % v.size()]);
+  for (int64_t i = 0; i < out.elements(); ++i)
+    out.set_value(i, v[static_cast<size_t>(i) % v.size()]);
   return out;
 }
 
@@ -40,7 +41,8 @@ HostTensor random_tensor(DType t, std::vector<int64_t> shape, std::mt19937_64& r
     } else if (plain) {
       out.set_value(i, static_cast<double>(static_cast<int64_t>(bits % 8001) - 4000) / 1000);
     } else if (t.is_float() && bits % 8 == 0) {
-      constexpr double kSpecial[] = {0.0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 0.5, 65504, 1e-40, 3.4e38, 2.5, -2.5, 1e-8};
+      constexpr double kSpecial[] = {0.0, -0.0,  1,     -1,     INFINITY, -INFINITY, NAN,
+                                     0.5, 65504, 1e-40, 3.4e38, 2.5,      -2.5,      1e-8};
       out.set(i, encode_float(t, kSpecial[bits / 8 % std::size(kSpecial)]));
     } else if (bits % 8 == 1) {
       out.set(i, cast_code(t, dt::i64_, bits / 8 % 5 - 2));
@@ -75,19 +77,22 @@ VerifiedModule assemble(const std::string& text) {
   return *verified;
 }
 
-interp::Outcome run(const VerifiedModule& m, const std::vector<Arg>& args, const interp::Options& options) {
+interp::Outcome run(const VerifiedModule& m, const std::vector<Arg>& args,
+                    const interp::Options& options) {
   std::vector<LaunchArg> launch;
   for (const Arg& a : args) {
     LaunchArg l;
     l.scalar = a.scalar;
-    for (HostTensor* t : a.tensors) l.tensors.push_back({t->type, t->bytes.data(), t->bytes.size(), t->shape, {}, true});
+    for (HostTensor* t : a.tensors)
+      l.tensors.push_back({t->type, t->bytes.data(), t->bytes.size(), t->shape, {}, true});
     launch.push_back(std::move(l));
   }
   auto bound = bind_launch(m.kernel(0), launch, {});
   if (!bound) FAIL(bound.error().message);
   return interp::run(m, 0, *bound, options);
 }
-interp::Outcome run(const std::string& text, const std::vector<Arg>& args, const interp::Options& options) {
+interp::Outcome run(const std::string& text, const std::vector<Arg>& args,
+                    const interp::Options& options) {
   return run(assemble(text), args, options);
 }
 

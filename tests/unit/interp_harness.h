@@ -20,16 +20,23 @@ struct HostTensor {
 
   HostTensor(DType t, std::vector<int64_t> s);
   int64_t elements() const;
-  uint64_t at(int64_t i) const { return read_bits(bytes.data(), static_cast<uint64_t>(i) * type.bits, type.bits); }
-  void set(int64_t i, uint64_t code) { write_bits(bytes.data(), static_cast<uint64_t>(i) * type.bits, type.bits, code); }
+  uint64_t at(int64_t i) const {
+    return read_bits(bytes.data(), static_cast<uint64_t>(i) * type.bits, type.bits);
+  }
+  void set(int64_t i, uint64_t code) {
+    write_bits(bytes.data(), static_cast<uint64_t>(i) * type.bits, type.bits, code);
+  }
   double value(int64_t i) const;
   void set_value(int64_t i, double v);
   template <class T>
-  T* as() { return reinterpret_cast<T*>(bytes.data()); }
+  T* as() {
+    return reinterpret_cast<T*>(bytes.data());
+  }
 };
 HostTensor values(DType t, std::vector<int64_t> shape, const std::vector<double>& v);
 // Random codes with many special values; `plain`: numbers between -4 and 4 instead.
-HostTensor random_tensor(DType t, std::vector<int64_t> shape, std::mt19937_64& random, bool plain = false);
+HostTensor random_tensor(DType t, std::vector<int64_t> shape, std::mt19937_64& random,
+                         bool plain = false);
 // NaNs of one type become the one canonical code.
 uint64_t canonical(DType t, uint64_t code);
 bool same(const HostTensor& a, const HostTensor& b, int64_t* where = nullptr);
@@ -44,8 +51,10 @@ struct Arg {
   Arg(HostTensor& t) : tensors{&t} {}
   Arg(std::vector<HostTensor*> list) : tensors(std::move(list)) {}
 };
-interp::Outcome run(const VerifiedModule& m, const std::vector<Arg>& args, const interp::Options& options = {});
-interp::Outcome run(const std::string& text, const std::vector<Arg>& args, const interp::Options& options = {});
+interp::Outcome run(const VerifiedModule& m, const std::vector<Arg>& args,
+                    const interp::Options& options = {});
+interp::Outcome run(const std::string& text, const std::vector<Arg>& args,
+                    const interp::Options& options = {});
 // "T0820" of the error, or "" on success.
 std::string error_of(const interp::Outcome& o);
 

@@ -47,7 +47,8 @@ kernel k(n: i32, r: out i32[8]) grid(1) warps(1)
 }
 
 TEST_CASE("values carried around loops keep their place") {
-  // %a and %b swap every iteration; %t lives inside only; many tiles of one size compete for places.
+  // %a and %b swap every iteration; %t lives inside only; many tiles of one size compete for
+  // places.
   HostTensor x(dt::i32_, {64}), r(dt::i32_, {64});
   for (int i = 0; i < 64; ++i) x.set_value(i, i);
   const char* text = R"(
@@ -79,7 +80,8 @@ kernel k(n: i32, x: in i32[64], r: out i32[64]) grid(1) warps(1)
   for (int j = 0; j < 64; ++j) CHECK(r.value(j) == static_cast<double>(a[j] + k[j] + 3 * b[j]));
 }
 
-TEST_CASE("a block may wait for an earlier ticket, with any number of threads and any start order") {
+TEST_CASE(
+    "a block may wait for an earlier ticket, with any number of threads and any start order") {
   // Each block takes a ticket, waits for the flag of the one before, and adds to a running value
   // whose order shows.
   const char* text = R"(
@@ -153,7 +155,8 @@ kernel k(n: i32, r: inout i32[1]) grid(n) warps(1)
   REQUIRE(o.error->notes.size() == 3);
   CHECK(o.error->notes[0].message == "block (1,0,0) waits: `lock word` is held");
   CHECK(o.error->notes[1].message == "block (2,0,0) waits: `lock word` is held");
-  auto w = run("kernel k(r: inout i32[4]) grid(2) warps(1)\n{\n wait r[block.x] ge 1\n}", {r = HostTensor(dt::i32_, {4})});
+  auto w = run("kernel k(r: inout i32[4]) grid(2) warps(1)\n{\n wait r[block.x] ge 1\n}",
+               {r = HostTensor(dt::i32_, {4})});
   REQUIRE(error_of(w) == "T0831");
   CHECK(w.error->notes[0].message == "block (0,0,0) waits: `r` ge 1, it is 0");
 }
@@ -176,7 +179,9 @@ kernel k(n: i32, x: inout i32[n], y: out i32[n]) grid(n) warps(1) cooperative
   REQUIRE_MESSAGE(error_of(o) == "", o.error->message);
   for (int i = 0; i < 30; ++i) CHECK(y.value(i) == (i + 3) % 30);
   // One block leaves early: the others can never meet.
-  const char* leaves = "kernel k(n: i32, x: inout i32[n]) grid(n) warps(1) cooperative\n{\n if block.x == 1 { return }\n grid.sync\n}";
+  const char* leaves =
+      "kernel k(n: i32, x: inout i32[n]) grid(n) warps(1) cooperative\n{\n if block.x == 1 { "
+      "return }\n grid.sync\n}";
   auto d = run(leaves, {3, x = HostTensor(dt::i32_, {3})});
   REQUIRE(error_of(d) == "T0831");
   CHECK(d.error->notes[0].message == "block (0,0,0) waits: `grid.sync`, where 2 of 3 blocks are");
@@ -184,7 +189,8 @@ kernel k(n: i32, x: inout i32[n], y: out i32[n]) grid(n) warps(1) cooperative
 
 TEST_CASE("float atomics, histograms and prints do not depend on the thread count") {
   std::mt19937_64 random(30);
-  HostTensor x = random_tensor(dt::f32_, {4000}, random, true), k = random_tensor(dt::u8_, {4000}, random);
+  HostTensor x = random_tensor(dt::f32_, {4000}, random, true),
+             k = random_tensor(dt::u8_, {4000}, random);
   const char* text = R"(
 kernel k(n: i32, x: in f32[n], k: in u8[n], sum: inout f32[16], hist: inout i32[256], top: inout f16[1]) grid(cdiv(n, 100)) warps(1)
 {
@@ -242,7 +248,8 @@ kernel k(x: inout i32[8], y: inout u64[4], h: inout i16[4], old: out i32[8]) gri
     atomic.add y[0:+4], 0xffffffffffffffff
     atomic.add h[1:+5], 3
 })";
-  HostTensor x = values(dt::i32_, {8}, {10, 11, 20, 13, 14, 15, 16, 17}), y = values(dt::u64_, {4}, {1}), h = values(dt::i16_, {4}, {32767}), old(dt::i32_, {8});
+  HostTensor x = values(dt::i32_, {8}, {10, 11, 20, 13, 14, 15, 16, 17}),
+             y = values(dt::u64_, {4}, {1}), h = values(dt::i16_, {4}, {32767}), old(dt::i32_, {8});
   auto o = run(text, {x, y, h, old});
   REQUIRE_MESSAGE(error_of(o) == "", o.error->message);
   int want[] = {-5, 100, 1, 16, 6, 15, 31, 77}, before[] = {10, 11, 20, 13, 0, 0, 0, 17};
@@ -255,40 +262,51 @@ kernel k(x: inout i32[8], y: inout u64[4], h: inout i16[4], old: out i32[8]) gri
 }
 
 TEST_CASE("traps name kernel, block, strand, instruction and place") {
-  struct Case { const char *body, *code, *message; };
+  struct Case {
+    const char *body, *code, *message;
+  };
   const Case cases[] = {
       {"%z = load x[0:+4]\n %r = div %z, (sub %z, %z)", "T0820", "integer division by zero"},
       {"%z = rem 5, (load x[0])", "T0820", "integer division by zero"},
       {"assert (lt (load x[0:+4]), 1)", "T0821", "the assertion does not hold at [2]"},
       {"assume (load x[0]) == 1", "T0822", "the assumption does not hold"},
       {"if block.x == 1 { trap }", "T0823", "the program executed `trap`"},
-      {"%t = table 1, 2 : i32[2]\n %r = lookup (load x[0:+4]), %t", "T0824", "an index is outside of the table"},
+      {"%t = table 1, 2 : i32[2]\n %r = lookup (load x[0:+4]), %t", "T0824",
+       "an index is outside of the table"},
       {"%r = extract (load x[0:+4]), 4", "T0825", "index 4 of dimension 0, which has extent 4"},
       {"for %i in 0..4 step (load x[0]) { }", "T0826", "the step of this `for` is 0"},
-      {"%u = undef : i32[4]\n %r = add %u, 1", "T0827", "`%u` has no value here: `undef` was its last assignment"},
+      {"%u = undef : i32[4]\n %r = add %u, 1", "T0827",
+       "`%u` has no value here: `undef` was its last assignment"},
       {"%r = load o[0:+2]", "T0828", "output `o` is read where it was never written"},
-      {"%s = smem i32[4]\n store 1, %s[0:+2]\n %r = load %s[0:+3]", "T0828", "shared memory `%s` is read where it was never written"},
+      {"%s = smem i32[4]\n store 1, %s[0:+2]\n %r = load %s[0:+3]", "T0828",
+       "shared memory `%s` is read where it was never written"},
       {"unlock x[0]", "T0832", "`unlock` of `x`, which is not locked"},
       {"lock x[9]", "T0833", "`x` is indexed out of bounds"},
       {"grid.sync", "T0834", "`grid.sync` in a kernel that is not `cooperative`"},
-      {"%r = add (load x[0:+4]), 2147483647 {nowrap}", "T0835", "an integer result overflows, though `nowrap` says that none does"},
+      {"%r = add (load x[0:+4]), 2147483647 {nowrap}", "T0835",
+       "an integer result overflows, though `nowrap` says that none does"},
   };
   for (const Case& c : cases)
     for (bool naive : {false, true}) {
       HostTensor x = values(dt::i32_, {4}, {0, 0, 2, 3}), out(dt::i32_, {4});
       Options options;
       options.naive = naive;
-      auto o = run(fmt::format("kernel k(x: inout i32[4], o: out i32[4]) grid(2) warps(1)\n{{\n if block.x == 1 {{\n {}\n }}\n}}", c.body), {x, out}, options);
+      auto o = run(fmt::format("kernel k(x: inout i32[4], o: out i32[4]) grid(2) warps(1)\n{{\n if "
+                               "block.x == 1 {{\n {}\n }}\n}}",
+                               c.body),
+                   {x, out}, options);
       REQUIRE_MESSAGE(error_of(o) == c.code, c.body);
       CHECK(o.error->message == c.message);
       CHECK(o.place.block[0] == 1);
       CHECK(o.error->span.line >= 4);
       REQUIRE(!o.error->notes.empty());
-      CHECK(o.error->notes.back().message.find("in kernel `k`, block (1,0,0), strand 0, instruction ") == 0);
+      CHECK(o.error->notes.back().message.find(
+                "in kernel `k`, block (1,0,0), strand 0, instruction ") == 0);
     }
 }
 
-TEST_CASE("the lowest block's trap is reported, and earlier blocks finish, whatever the thread count") {
+TEST_CASE(
+    "the lowest block's trap is reported, and earlier blocks finish, whatever the thread count") {
   const char* text = R"(
 kernel k(n: i32, x: inout i32[n]) grid(n) warps(1)
 {
@@ -335,23 +353,32 @@ kernel k(n: i32, r: out i32[4]) grid(1) warps(1)
 
 TEST_CASE("outputs that stay unwritten are a warning") {
   HostTensor r(dt::i32_, {3, 5}), packed(dt::u3_, {11});
-  auto o = run("kernel k(r: out i32[3,5], p: out u3[11]) grid(1) warps(1)\n{\n store 1, r[0:+2, 0:+5]\n store 2, r[2, 1:+3]\n store 3, p[0:+10]\n}", {r, packed});
+  auto o =
+      run("kernel k(r: out i32[3,5], p: out u3[11]) grid(1) warps(1)\n{\n store 1, r[0:+2, 0:+5]\n "
+          "store 2, r[2, 1:+3]\n store 3, p[0:+10]\n}",
+          {r, packed});
   CHECK(error_of(o) == "");
   REQUIRE(o.warnings.size() == 2);
   CHECK(diag_id(o.warnings[0].code) == "W0860");
-  CHECK(o.warnings[0].message == "2 of 15 elements of `r` were never written, the first of them `r[2,0]`");
-  CHECK(o.warnings[1].message == "1 of 11 elements of `p` were never written, the first of them `p[10]`");
+  CHECK(o.warnings[0].message ==
+        "2 of 15 elements of `r` were never written, the first of them `r[2,0]`");
+  CHECK(o.warnings[1].message ==
+        "1 of 11 elements of `p` were never written, the first of them `p[10]`");
 }
 
 TEST_CASE("out-of-bounds accesses are reported when asked for") {
   HostTensor x(dt::i32_, {10}), r(dt::i32_, {10});
   Options options;
   options.report_out_of_bounds = true;
-  VerifiedModule load = assemble("kernel k(i: i32, x: in i32[10], r: out i32[10]) grid(1) warps(1)\n{\n %v = load x[i:+10]\n store %v, r[0:+10]\n}");
+  VerifiedModule load = assemble(
+      "kernel k(i: i32, x: in i32[10], r: out i32[10]) grid(1) warps(1)\n{\n %v = load x[i:+10]\n "
+      "store %v, r[0:+10]\n}");
   CHECK(error_of(run(load, {0, x, r}, options)) == "");
   CHECK(error_of(run(load, {1, x, r}, options)) == "T0829");
   CHECK(error_of(run(load, {1, x, r})) == "");
-  VerifiedModule masked = assemble("kernel k(i: i32, x: in i32[10], r: out i32[10]) grid(1) warps(1)\n{\n %v = load x[0:+16] where (lt (iota : i32[16]), i)\n store (slice %v[0:+10]), r[0:+10]\n}");
+  VerifiedModule masked = assemble(
+      "kernel k(i: i32, x: in i32[10], r: out i32[10]) grid(1) warps(1)\n{\n %v = load x[0:+16] "
+      "where (lt (iota : i32[16]), i)\n store (slice %v[0:+10]), r[0:+10]\n}");
   CHECK(error_of(run(masked, {10, x, r}, options)) == "");
   CHECK(error_of(run(masked, {11, x, r}, options)) == "T0829");
 }
@@ -373,21 +400,30 @@ TEST_CASE("limits and interrupts end a program that does not") {
     options.limits = {};
     std::atomic<bool> interrupt = false;
     options.interrupt = &interrupt;
-    std::thread later([&] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); interrupt = true; });
+    std::thread later([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      interrupt = true;
+    });
     CHECK(error_of(run(m, {r}, options)) == "L0850");
     later.join();
   }
   Options small;
   small.limits.memory_bytes = 100'000;
-  CHECK(error_of(run("kernel k(r: inout i32[1]) grid(1) warps(1)\n{\n %x = fill 1 : i32[100000]\n store (reduce.add %x), r[0]\n}", {r}, small)) == "L0853");
+  CHECK(error_of(run("kernel k(r: inout i32[1]) grid(1) warps(1)\n{\n %x = fill 1 : i32[100000]\n "
+                     "store (reduce.add %x), r[0]\n}",
+                     {r}, small)) == "L0853");
   small.limits.memory_bytes = 10'000'000;
-  CHECK(error_of(run("kernel k(r: inout i32[1]) grid(1) warps(1)\n{\n %x = fill 1 : i32[100000]\n store (reduce.add %x), r[0]\n}", {r}, small)) == "");
+  CHECK(error_of(run("kernel k(r: inout i32[1]) grid(1) warps(1)\n{\n %x = fill 1 : i32[100000]\n "
+                     "store (reduce.add %x), r[0]\n}",
+                     {r}, small)) == "");
   CHECK(r.value(0) == 100000);
 }
 
 TEST_CASE("stats, progress, and the values of one block traced") {
   HostTensor r(dt::i32_, {100});
-  VerifiedModule m = assemble("kernel k(r: out i32[100]) grid(100) warps(1)\n{\n %v = block.x * 2\n store %v, r[block.x]\n}");
+  VerifiedModule m = assemble(
+      "kernel k(r: out i32[100]) grid(100) warps(1)\n{\n %v = block.x * 2\n store %v, "
+      "r[block.x]\n}");
   Options options;
   int64_t last = 0, total = 0;
   options.on_progress = [&](int64_t done, int64_t all) { last = done, total = all; };
@@ -412,7 +448,9 @@ TEST_CASE("prints look as people expect") {
   HostTensor x(dt::f32_, {2, 3}), big(dt::i32_, {40, 60});
   for (int i = 0; i < 6; ++i) x.set_value(i, i * 1.5);
   for (int i = 0; i < 2400; ++i) big.set_value(i, i);
-  VerifiedModule m = assemble("kernel k(x: in f32[2,3], b: in i32[40,60], r: inout i32[1]) grid(1) warps(1)\n{\n %x = load x[:,:]\n print %x\n %b = load b[:,:]\n print %b\n print (extract %b, 0, 2)\n}");
+  VerifiedModule m = assemble(
+      "kernel k(x: in f32[2,3], b: in i32[40,60], r: inout i32[1]) grid(1) warps(1)\n{\n %x = load "
+      "x[:,:]\n print %x\n %b = load b[:,:]\n print %b\n print (extract %b, 0, 2)\n}");
   std::vector<std::string> shown;
   Options options;
   options.on_print = [&](const interp::Shown& s) { shown.push_back(format_shown(m, 0, s)); };

@@ -11,12 +11,17 @@ using namespace tess::test;
 
 TEST_CASE("loads of boxes anywhere, of every width, with strides, pads and gathered rows") {
   std::mt19937_64 random(20);
-  for (DType t : {dt::u1_, dt::u4_, dt::i3_, dt::u5_, dt::i7_, dt::e4m3_, dt::bool_, dt::f16_, dt::f32_, dt::i64_})
+  for (DType t : {dt::u1_, dt::u4_, dt::i3_, dt::u5_, dt::i7_, dt::e4m3_, dt::bool_, dt::f16_,
+                  dt::f32_, dt::i64_})
     for (int trial = 0; trial < 12; ++trial) {
-      auto pick = [&](int64_t lo, int64_t hi) { return lo + static_cast<int64_t>(random() % static_cast<uint64_t>(hi - lo + 1)); };
-      int64_t rows = pick(1, 9), cols = pick(1, 40), lda = cols + pick(0, 3), m = pick(1, 12), n = pick(1, 33);
+      auto pick = [&](int64_t lo, int64_t hi) {
+        return lo + static_cast<int64_t>(random() % static_cast<uint64_t>(hi - lo + 1));
+      };
+      int64_t rows = pick(1, 9), cols = pick(1, 40), lda = cols + pick(0, 3), m = pick(1, 12),
+              n = pick(1, 33);
       int64_t i0 = pick(-4, rows + 2), j0 = pick(-5, cols + 2);
-      HostTensor x = random_tensor(t, {rows * lda}, random), r(t, {m, n}), g(t, {m, n}), index(dt::i32_, {m});
+      HostTensor x = random_tensor(t, {rows * lda}, random), r(t, {m, n}), g(t, {m, n}),
+                 index(dt::i32_, {m});
       for (int64_t i = 0; i < m; ++i) index.set_value(i, static_cast<double>(pick(-2, rows + 1)));
       uint64_t pad = t.is_bool() ? 1 : cast_code(t, dt::i32_, 1);
       std::string text = fmt::format(R"(
@@ -25,7 +30,12 @@ kernel k(i: i32, j: i32, rows: i32, cols: i32, lda: i32, x: in {0}[rows,cols] : 
     store (load x[i:+{1}, j:+{2}] {{pad {3}}}), r[:,:]
     %q = load q[:]
     store (load x[%q, j:+{2}] {{pad {3}}}), g[:,:]
-}})", dtype_name(t), m, n, t.is_bool() ? "true" : t.is_float() ? "1.0" : t == dt::u1_ ? "1" : "1");
+}})",
+                                     dtype_name(t), m, n,
+                                     t.is_bool()    ? "true"
+                                     : t.is_float() ? "1.0"
+                                     : t == dt::u1_ ? "1"
+                                                    : "1");
       VerifiedModule module = assemble(text);
       std::vector<LaunchArg> args(9);
       int64_t scalars[] = {i0, j0, rows, cols, lda};
@@ -54,12 +64,19 @@ TEST_CASE("stores change exactly their elements, whatever shares their bytes") {
   std::mt19937_64 random(21);
   for (DType t : {dt::u1_, dt::i3_, dt::u4_, dt::i6_, dt::bf16_, dt::f64_})
     for (int trial = 0; trial < 12; ++trial) {
-      auto pick = [&](int64_t lo, int64_t hi) { return lo + static_cast<int64_t>(random() % static_cast<uint64_t>(hi - lo + 1)); };
-      int64_t rows = pick(1, 9), cols = pick(1, 40), m = pick(1, 12), n = pick(1, 33), i0 = pick(-4, rows), j0 = pick(-5, cols);
-      HostTensor v = random_tensor(t, {m, n}, random), x = random_tensor(t, {rows, cols}, random), mask = random_tensor(dt::bool_, {n}, random), want = x;
+      auto pick = [&](int64_t lo, int64_t hi) {
+        return lo + static_cast<int64_t>(random() % static_cast<uint64_t>(hi - lo + 1));
+      };
+      int64_t rows = pick(1, 9), cols = pick(1, 40), m = pick(1, 12), n = pick(1, 33),
+              i0 = pick(-4, rows), j0 = pick(-5, cols);
+      HostTensor v = random_tensor(t, {m, n}, random), x = random_tensor(t, {rows, cols}, random),
+                 mask = random_tensor(dt::bool_, {n}, random), want = x;
       bool masked = trial % 2;
-      std::string text = fmt::format("kernel k(i: i32, j: i32, rows: i32, cols: i32, v: in {0}[{1},{2}], m: in bool[{2}], x: inout {0}[rows,cols]) grid(1) warps(1)\n{{\n %m = load m[:]\n store (load v[:,:]), x[i:+{1}, j:+{2}] {3}\n}}",
-                                     dtype_name(t), m, n, masked ? "where %m" : "");
+      std::string text = fmt::format(
+          "kernel k(i: i32, j: i32, rows: i32, cols: i32, v: in {0}[{1},{2}], m: in bool[{2}], x: "
+          "inout {0}[rows,cols]) grid(1) warps(1)\n{{\n %m = load m[:]\n store (load v[:,:]), "
+          "x[i:+{1}, j:+{2}] {3}\n}}",
+          dtype_name(t), m, n, masked ? "where %m" : "");
       auto o = run(text, {i0, j0, rows, cols, v, mask, x});
       REQUIRE_MESSAGE(error_of(o) == "", o.error->message);
       for (int64_t i = 0; i < m; ++i)
@@ -79,7 +96,10 @@ TEST_CASE("blocks that share bytes write in parallel") {
   for (int64_t i = 0; i < kN; ++i) v.set(i, static_cast<uint64_t>(i * 5 + i / 8) & 7);
   interp::Options options;
   options.threads = 4;
-  auto o = run("kernel k(n: i32, v: in u3[n], x: out u3[n]) grid(n/7) warps(1)\n{\n %i = block.x * 7\n store (load v[%i:+7]), x[%i:+7]\n}", {kN, v, x}, options);
+  auto o =
+      run("kernel k(n: i32, v: in u3[n], x: out u3[n]) grid(n/7) warps(1)\n{\n %i = block.x * 7\n "
+          "store (load v[%i:+7]), x[%i:+7]\n}",
+          {kN, v, x}, options);
   CHECK(error_of(o) == "");
   CHECK(same(x, v));
 }
@@ -159,14 +179,16 @@ kernel k(b: i32, x: in u8[40], r: out u16[3,8], n: out u4[10]) grid(1) warps(1)
       uint64_t want = byte < 0 || byte + 2 > 40 ? 9 : x.at(byte) | x.at(byte + 1) << 8;
       CHECK(r.at(i) == want);
     }
-    for (int64_t i = 0; i < 10; ++i) CHECK(n.at(i) == (i < 8 ? x.at(36 + i / 2) >> (i % 2 * 4) & 15 : 5));
+    for (int64_t i = 0; i < 10; ++i)
+      CHECK(n.at(i) == (i < 8 ? x.at(36 + i / 2) >> (i % 2 * 4) & 15 : 5));
   }
   CHECK(error_of(run(text, {3, x, r, n})) == "T0836");
 }
 
 TEST_CASE("shared memory: views, transposes, mma operands, lists of tensors") {
   std::mt19937_64 random(22);
-  HostTensor a = random_tensor(dt::f32_, {8, 6}, random, true), b = random_tensor(dt::f32_, {5, 6}, random, true), r(dt::f32_, {8, 5});
+  HostTensor a = random_tensor(dt::f32_, {8, 6}, random, true),
+             b = random_tensor(dt::f32_, {5, 6}, random, true), r(dt::f32_, {8, 5});
   std::vector<HostTensor> list;
   for (int i = 0; i < 3; ++i) list.push_back(random_tensor(dt::f32_, {8, 6}, random, true));
   HostTensor pick(dt::f32_, {8, 6});
@@ -190,7 +212,9 @@ kernel k(i: i32, a: in f32[8,6], b: in f32[5,6], w: in f32[8,6] list(3), r: out 
   for (int i = 0; i < 8; ++i)
     for (int j = 0; j < 5; ++j) {
       float sum = 0;
-      for (int p = 0; p < 6; ++p) sum = std::fma(static_cast<float>(a.value(i * 6 + p)), static_cast<float>(b.value(j * 6 + p)), sum);
+      for (int p = 0; p < 6; ++p)
+        sum = std::fma(static_cast<float>(a.value(i * 6 + p)),
+                       static_cast<float>(b.value(j * 6 + p)), sum);
       CHECK(static_cast<float>(r.value(i * 5 + j)) == sum);
     }
   CHECK(error_of(run(text, {3, a, b, ptrs, r, pick})) == "T0830");

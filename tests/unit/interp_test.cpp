@@ -1,4 +1,5 @@
-// The interpreter's values: every elementwise row on every type, casts, shapes, reductions, matrices.
+// The interpreter's values: every elementwise row on every type, casts, shapes, reductions,
+// matrices.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -65,7 +66,8 @@ TEST_CASE("every elementwise row on every type: naive and fast agree") {
     ++rows;
     int tried = 0;
     for (DType t : all_dtypes()) {
-      // The type of the letter T; a second letter (a shift count) goes through the integer types too.
+      // The type of the letter T; a second letter (a shift count) goes through the integer types
+      // too.
       TypeClass cls = TypeClass::any;
       bool second = false;
       for (const SigItem& item : op.sig.ins()) {
@@ -73,7 +75,8 @@ TEST_CASE("every elementwise row on every type: naive and fast agree") {
         second |= item.letter == 'U';
       }
       if (!in_class(t, cls)) continue;
-      std::vector<DType> counts = second ? std::vector<DType>{dt::u8_, dt::i4_, dt::i32_, dt::u64_} : std::vector<DType>{t};
+      std::vector<DType> counts =
+          second ? std::vector<DType>{dt::u8_, dt::i4_, dt::i32_, dt::u64_} : std::vector<DType>{t};
       for (DType count : counts)
         for (bool nan : {false, true}) {
           if (nan && !op.allows(AttrTag::nan)) continue;
@@ -92,8 +95,9 @@ TEST_CASE("every elementwise row on every type: naive and fast agree") {
             ++name;
           }
           DType out = op.sig.results[0].letter ? t : op.sig.results[0].fixed;
-          std::string text = fmt::format("kernel k({}r: out {}) grid(1) warps(4)\n{{\n{}    store ({} {}{}), r[0:+700]\n}}\n", params,
-                                         type_of(out, "700"), loads, op.name, args, nan ? " {nan}" : "");
+          std::string text = fmt::format(
+              "kernel k({}r: out {}) grid(1) warps(4)\n{{\n{}    store ({} {}{}), r[0:+700]\n}}\n",
+              params, type_of(out, "700"), loads, op.name, args, nan ? " {nan}" : "");
           check_paths_agree(text, in, HostTensor(out, {700}));
           ++tried, ++cases;
         }
@@ -105,12 +109,15 @@ TEST_CASE("every elementwise row on every type: naive and fast agree") {
 }
 
 TEST_CASE("arithmetic by hand") {
-  auto eval = [](const std::string& expr, DType in, DType out, std::vector<double> a, std::vector<double> b) {
+  auto eval = [](const std::string& expr, DType in, DType out, std::vector<double> a,
+                 std::vector<double> b) {
     int64_t n = static_cast<int64_t>(a.size());
     HostTensor x = values(in, {n}, a), y = values(in, {n}, b), r(out, {n});
-    auto o = run(fmt::format("kernel k(a: in {0}, b: in {0}, r: out {1}) grid(1) warps(1)\n{{\n %a = load a[0:+{2}]\n %b = load b[0:+{2}]\n store ({3}), r[0:+{2}]\n}}",
-                             type_of(in, std::to_string(n)), type_of(out, std::to_string(n)), n, expr),
-                 {x, y, r});
+    auto o =
+        run(fmt::format("kernel k(a: in {0}, b: in {0}, r: out {1}) grid(1) warps(1)\n{{\n %a = "
+                        "load a[0:+{2}]\n %b = load b[0:+{2}]\n store ({3}), r[0:+{2}]\n}}",
+                        type_of(in, std::to_string(n)), type_of(out, std::to_string(n)), n, expr),
+            {x, y, r});
     CHECK(error_of(o) == "");
     std::vector<double> v;
     for (int64_t i = 0; i < n; ++i) v.push_back(r.value(i));
@@ -120,13 +127,15 @@ TEST_CASE("arithmetic by hand") {
   CHECK(eval("add %a, %b", dt::i4_, dt::i4_, {7, -8, 3}, {1, -1, 2}) == V{-8, 7, 5});
   CHECK(eval("sub %a, %b", dt::u3_, dt::u3_, {0, 7, 3}, {1, 7, 4}) == V{7, 0, 7});
   CHECK(eval("mul %a, %b", dt::i8_, dt::i8_, {100, -128, 3}, {2, -1, -5}) == V{-56, -128, -15});
-  CHECK(eval("div %a, %b", dt::i32_, dt::i32_, {-7, 7, -2147483648.0}, {2, -2, -1}) == V{-3, -3, -2147483648.0});
+  CHECK(eval("div %a, %b", dt::i32_, dt::i32_, {-7, 7, -2147483648.0}, {2, -2, -1}) ==
+        V{-3, -3, -2147483648.0});
   CHECK(eval("rem %a, %b", dt::i32_, dt::i32_, {-7, 7, -2147483648.0}, {2, -2, -1}) == V{-1, 1, 0});
   CHECK(eval("mulhi %a, %b", dt::u8_, dt::u8_, {255, 16, 100}, {255, 16, 2}) == V{254, 1, 0});
   CHECK(eval("shl %a, %b", dt::i8_, dt::i8_, {1, 1, 3}, {7, 8, -1}) == V{-128, 0, 0});
   CHECK(eval("shr %a, %b", dt::i8_, dt::i8_, {-128, -128, 64}, {7, 100, 8}) == V{-1, -1, 0});
   CHECK(eval("popc %a", dt::i5_, dt::i5_, {-1, 1, 0}, {0, 0, 0}) == V{5, 1, 0});
-  CHECK(eval("add %a, %b", dt::f16_, dt::f16_, {2048, 1, 65504}, {1, 0.5, 65504}) == V{2048, 1.5, INFINITY});
+  CHECK(eval("add %a, %b", dt::f16_, dt::f16_, {2048, 1, 65504}, {1, 0.5, 65504}) ==
+        V{2048, 1.5, INFINITY});
   CHECK(eval("clamp %a, -1.0, %b", dt::f32_, dt::f32_, {-5, 0.5, 9}, {2, 2, 2}) == V{-1, 0.5, 2});
   CHECK(eval("select (lt %a, %b), %a, %b", dt::f32_, dt::f32_, {1, 5, 3}, {2, 4, 3}) == V{1, 4, 3});
   CHECK(eval("round %a", dt::f32_, dt::f32_, {0.5, 1.5, -2.5}, {0, 0, 0}) == V{0, 2, -2});
@@ -142,8 +151,12 @@ TEST_CASE("fma rounds once in every arithmetic float") {
   // a*b is one quantum past a tie of the result; rounding the product first loses it.
   for (DType t : {dt::f16_, dt::bf16_, dt::f32_}) {
     double quantum = std::ldexp(1.0, -t.man);
-    HostTensor a = values(t, {1}, {1 + quantum}), b = values(t, {1}, {1 + quantum}), c = values(t, {1}, {-(1 + 2 * quantum)}), r(t, {1});
-    auto o = run(fmt::format("kernel k(a: in {0}[1], b: in {0}[1], c: in {0}[1], r: out {0}[1]) grid(1) warps(1)\n{{\n store (fma (load a[0:+1]), (load b[0:+1]), (load c[0:+1])), r[0:+1]\n}}", dtype_name(t)),
+    HostTensor a = values(t, {1}, {1 + quantum}), b = values(t, {1}, {1 + quantum}),
+               c = values(t, {1}, {-(1 + 2 * quantum)}), r(t, {1});
+    auto o = run(fmt::format("kernel k(a: in {0}[1], b: in {0}[1], c: in {0}[1], r: out {0}[1]) "
+                             "grid(1) warps(1)\n{{\n store (fma (load a[0:+1]), (load b[0:+1]), "
+                             "(load c[0:+1])), r[0:+1]\n}}",
+                             dtype_name(t)),
                  {a, b, c, r});
     CHECK(error_of(o) == "");
     CHECK(r.value(0) == quantum * quantum);
@@ -156,8 +169,10 @@ TEST_CASE("cast between all types: naive and fast agree") {
   for (DType from : all_dtypes())
     for (DType to : all_dtypes()) {
       std::vector<HostTensor> in{random_tensor(from, {300}, random)};
-      std::string text = fmt::format("kernel k(a: in {0}, r: out {1}) grid(1) warps(4)\n{{\n    store (cast (load a[0:+300]) : {2}), r[0:+300]\n}}\n",
-                                     type_of(from, "300"), type_of(to, "300"), dtype_name(to));
+      std::string text = fmt::format(
+          "kernel k(a: in {0}, r: out {1}) grid(1) warps(4)\n{{\n    store (cast (load a[0:+300]) "
+          ": {2}), r[0:+300]\n}}\n",
+          type_of(from, "300"), type_of(to, "300"), dtype_name(to));
       check_paths_agree(text, in, HostTensor(to, {300}));
       ++cases;
     }
@@ -171,7 +186,9 @@ TEST_CASE("broadcasting in every pattern, alone and in a chain") {
     for (const char* q : shapes) {
       auto dims = [](std::string s) {
         std::vector<int64_t> d;
-        for (size_t at = 0; at < s.size(); at = s.find(',', at) == std::string::npos ? s.size() : s.find(',', at) + 1) d.push_back(std::stoll(s.substr(at)));
+        for (size_t at = 0; at < s.size();
+             at = s.find(',', at) == std::string::npos ? s.size() : s.find(',', at) + 1)
+          d.push_back(std::stoll(s.substr(at)));
         return d;
       };
       auto ranges = [&](const char* s) {
@@ -179,7 +196,8 @@ TEST_CASE("broadcasting in every pattern, alone and in a chain") {
         for (int64_t d : dims(s)) r += fmt::format("{}0:+{}", r.empty() ? "" : ",", d);
         return r;
       };
-      HostTensor a = random_tensor(dt::f32_, dims(p), random, true), b = random_tensor(dt::f32_, dims(q), random, true),
+      HostTensor a = random_tensor(dt::f32_, dims(p), random, true),
+                 b = random_tensor(dt::f32_, dims(q), random, true),
                  c = random_tensor(dt::u4_, {6, 7, 10}, random), r(dt::f32_, {6, 7, 10});
       // A group of several: casts of another type, an intermediate that is stored, one that is not.
       std::string text = fmt::format(R"(
@@ -194,19 +212,22 @@ kernel k(a: in f32[{0}], b: in f32[{1}], c: in u4[6,7,10], r: out f32[6,7,10]) g
     %t = add %m, %f
     %m = sub %t, %m
     store %m, r[0:+6,0:+7,0:+10]
-}})", p, q, ranges(p), ranges(q));
+}})",
+                                     p, q, ranges(p), ranges(q));
       auto o = run(text, {a, b, c, r});
       REQUIRE(error_of(o) == "");
       auto element = [&](const HostTensor& t, int64_t i, int64_t j, int64_t k) {
         int64_t at[3] = {i, j, k}, linear = 0;
         size_t rank = t.shape.size();
-        for (size_t d = 0; d < rank; ++d) linear = linear * t.shape[d] + (t.shape[d] == 1 ? 0 : at[3 - rank + d]);
+        for (size_t d = 0; d < rank; ++d)
+          linear = linear * t.shape[d] + (t.shape[d] == 1 ? 0 : at[3 - rank + d]);
         return static_cast<float>(t.value(linear));
       };
       for (int64_t i = 0; i < 6; ++i)
         for (int64_t j = 0; j < 7; ++j)
           for (int64_t k = 0; k < 10; ++k) {
-            float f = element(c, i, j, k), m = (f - element(a, i, j, k)) * element(b, i, j, k), t = m + f;
+            float f = element(c, i, j, k), m = (f - element(a, i, j, k)) * element(b, i, j, k),
+                  t = m + f;
             REQUIRE(static_cast<float>(r.value((i * 7 + j) * 10 + k)) == t - m);
           }
     }
@@ -229,7 +250,8 @@ kernel k(a: in i8[5000], b: in f16[50], r: out f32[50,100], q: out i8[5000]) gri
     store %w, r[0:+50,0:+100]
     store (reshape %n : i8[5000]), q[0:+5000]
 })";
-  HostTensor a = random_tensor(dt::i8_, {5000}, random), b = random_tensor(dt::f16_, {50}, random, true);
+  HostTensor a = random_tensor(dt::i8_, {5000}, random),
+             b = random_tensor(dt::f16_, {50}, random, true);
   HostTensor r1(dt::f32_, {50, 100}), q1(dt::i8_, {5000}), r2 = r1, q2 = q1;
   CHECK(error_of(run(text, {a, b, r1, q1}, naive_options())) == "");
   CHECK(error_of(run(text, {a, b, r2, q2})) == "");
@@ -242,7 +264,10 @@ TEST_CASE("shape instructions against index arithmetic") {
   for (int i = 0; i < 24; ++i) x.set_value(i, i);
   auto eval = [&](const std::string& body, const std::string& shape, int64_t n) {
     HostTensor out(dt::i32_, {n});
-    auto o = run(fmt::format("kernel k(x: in i32[4,6], r: out i32[{}]) grid(1) warps(1)\n{{\n %x = load x[:,:]\n {}\n store (reshape %r : i32[{}]), r[0:+{}]\n}}", n, body, n, n), {x, out});
+    auto o = run(fmt::format("kernel k(x: in i32[4,6], r: out i32[{}]) grid(1) warps(1)\n{{\n %x = "
+                             "load x[:,:]\n {}\n store (reshape %r : i32[{}]), r[0:+{}]\n}}",
+                             n, body, n, n),
+                 {x, out});
     CHECK_MESSAGE(error_of(o) == "", body);
     std::vector<int> v;
     for (int64_t i = 0; i < n; ++i) v.push_back(static_cast<int>(out.value(i)));
@@ -251,12 +276,14 @@ TEST_CASE("shape instructions against index arithmetic") {
   auto t = eval("%r = transpose %x", "", 24);
   for (int i = 0; i < 24; ++i) REQUIRE(t[static_cast<size_t>(i)] == i % 4 * 6 + i / 4);
   // The same name on both sides, which overlaps.
-  auto u = eval("%x = reshape %x : i32[4,6]; %s = slice %x[0:+4,0:+4]; %s = transpose %s; %r = %s", "", 16);
+  auto u = eval("%x = reshape %x : i32[4,6]; %s = slice %x[0:+4,0:+4]; %s = transpose %s; %r = %s",
+                "", 16);
   for (int i = 0; i < 16; ++i) REQUIRE(u[static_cast<size_t>(i)] == i % 4 * 6 + i / 4);
   auto p = eval("%y = reshape %x : i32[2,2,6]; %r = transpose %y {perm(2,0,1)}", "", 24);
   for (int i = 0; i < 24; ++i) REQUIRE(p[static_cast<size_t>(i)] == (i % 4) * 6 + i / 4);
   auto c = eval("%a = slice %x[:,1:+2]; %b = slice %x[:,5:+1]; %r = concat %a, %b {dim 1}", "", 12);
-  for (int i = 0; i < 12; ++i) REQUIRE(c[static_cast<size_t>(i)] == i / 3 * 6 + (i % 3 == 2 ? 5 : 1 + i % 3));
+  for (int i = 0; i < 12; ++i)
+    REQUIRE(c[static_cast<size_t>(i)] == i / 3 * 6 + (i % 3 == 2 ? 5 : 1 + i % 3));
   auto n = eval("%r = insert %x[1:+2,2:+3], (neg (slice %x[0:+2,0:+3]))", "", 24);
   for (int i = 0; i < 24; ++i) {
     int row = i / 6, col = i % 6;
@@ -273,12 +300,24 @@ TEST_CASE("shape instructions against index arithmetic") {
 
 TEST_CASE("pack and unpack follow the bit stream") {
   std::mt19937_64 random(5);
-  struct Pair { DType narrow, wide; };
-  for (Pair p : {Pair{dt::u4_, dt::u8_}, {dt::i3_, dt::u8_}, {dt::u1_, dt::u32_}, {dt::i5_, dt::u16_}, {dt::u6_, dt::u4_}, {dt::f16_, dt::u32_}, {dt::u8_, dt::u64_}}) {
+  struct Pair {
+    DType narrow, wide;
+  };
+  for (Pair p : {Pair{dt::u4_, dt::u8_},
+                 {dt::i3_, dt::u8_},
+                 {dt::u1_, dt::u32_},
+                 {dt::i5_, dt::u16_},
+                 {dt::u6_, dt::u4_},
+                 {dt::f16_, dt::u32_},
+                 {dt::u8_, dt::u64_}}) {
     int64_t narrow_n = 3 * 64, wide_n = narrow_n * p.narrow.bits / p.wide.bits;
-    HostTensor a = random_tensor(p.narrow, {5, narrow_n}, random), w(p.wide, {5, wide_n}), back(p.narrow, {5, narrow_n});
-    std::string text = fmt::format("kernel k(a: in {0}[5,{2}], w: out {1}[5,{3}], b: out {0}[5,{2}]) grid(1) warps(1)\n{{\n %a = load a[:,:]\n %w = pack %a : {1}\n store %w, w[:,:]\n store (unpack %w : {0}), b[:,:]\n}}",
-                                   dtype_name(p.narrow), dtype_name(p.wide), narrow_n, wide_n);
+    HostTensor a = random_tensor(p.narrow, {5, narrow_n}, random), w(p.wide, {5, wide_n}),
+               back(p.narrow, {5, narrow_n});
+    std::string text = fmt::format(
+        "kernel k(a: in {0}[5,{2}], w: out {1}[5,{3}], b: out {0}[5,{2}]) grid(1) warps(1)\n{{\n "
+        "%a = load a[:,:]\n %w = pack %a : {1}\n store %w, w[:,:]\n store (unpack %w : {0}), "
+        "b[:,:]\n}}",
+        dtype_name(p.narrow), dtype_name(p.wide), narrow_n, wide_n);
     CHECK(error_of(run(text, {a, w, back})) == "");
     for (int64_t row = 0; row < 5; ++row)
       for (int64_t i = 0; i < wide_n; ++i) {
@@ -309,7 +348,8 @@ uint64_t pairwise(const std::vector<uint64_t>& v, size_t first, size_t n, F f) {
 TEST_CASE("reductions are the pairwise tree along every dimension") {
   std::mt19937_64 random(6);
   for (DType t : {dt::f32_, dt::f16_, dt::f64_, dt::i32_, dt::u5_, dt::bf16_, dt::i64_})
-    for (auto shape : {std::vector<int64_t>{3, 37, 5}, {1, 1, 577}, {130, 1, 3}, {2, 96, 20}, {9, 64, 1}})
+    for (auto shape :
+         {std::vector<int64_t>{3, 37, 5}, {1, 1, 577}, {130, 1, 3}, {2, 96, 20}, {9, 64, 1}})
       for (int dim = 0; dim < 4; ++dim)  // 3: all
         for (const char* op : {"add", "mul", "min", "max"}) {
           HostTensor x = random_tensor(t, shape, random, true);
@@ -317,14 +357,21 @@ TEST_CASE("reductions are the pairwise tree along every dimension") {
           for (int d = 0; d < 3; ++d)
             if (d == dim || dim == 3) kept[static_cast<size_t>(d)] = 1;
           HostTensor r(t, kept), naive = r;
-          std::string text = fmt::format("kernel k(x: in {0}[{1},{2},{3}], r: out {0}[{4},{5},{6}]) grid(1) warps(1)\n{{\n %x = load x[:,:,:]\n %r = reduce.{7} %x {{{8}keep}}\n store %r, r[:,:,:]\n}}",
-                                         dtype_name(t), shape[0], shape[1], shape[2], kept[0], kept[1], kept[2], op, dim < 3 ? fmt::format("dim {}, ", dim) : "");
+          std::string text = fmt::format(
+              "kernel k(x: in {0}[{1},{2},{3}], r: out {0}[{4},{5},{6}]) grid(1) warps(1)\n{{\n %x "
+              "= load x[:,:,:]\n %r = reduce.{7} %x {{{8}keep}}\n store %r, r[:,:,:]\n}}",
+              dtype_name(t), shape[0], shape[1], shape[2], kept[0], kept[1], kept[2], op,
+              dim < 3 ? fmt::format("dim {}, ", dim) : "");
           REQUIRE(error_of(run(text, {x, r})) == "");
           REQUIRE(error_of(run(text, {x, naive}, naive_options())) == "");
           REQUIRE_MESSAGE(same(r, naive), text);
           auto f = [&](uint64_t a, uint64_t b) -> uint64_t {
-            if (op[1] == 'i') return x.type.is_float() ? (decode_float(t, a) < decode_float(t, b) ? a : b) : (decode_int(t, a) < decode_int(t, b) ? a : b);
-            if (op[1] == 'a') return x.type.is_float() ? (decode_float(t, a) > decode_float(t, b) ? a : b) : (decode_int(t, a) > decode_int(t, b) ? a : b);
+            if (op[1] == 'i')
+              return x.type.is_float() ? (decode_float(t, a) < decode_float(t, b) ? a : b)
+                                       : (decode_int(t, a) < decode_int(t, b) ? a : b);
+            if (op[1] == 'a')
+              return x.type.is_float() ? (decode_float(t, a) > decode_float(t, b) ? a : b)
+                                       : (decode_int(t, a) > decode_int(t, b) ? a : b);
             if (t.is_float()) return arith_code(t, op[0] == 'a' ? '+' : '*', a, b);
             uint64_t v = op[0] == 'a' ? a + b : a * b;
             return t.bits == 64 ? v : v & ((1ull << t.bits) - 1);
@@ -337,7 +384,8 @@ TEST_CASE("reductions are the pairwise tree along every dimension") {
               int64_t inner = 1;
               for (int d = dim + 1; d < 3; ++d) inner *= shape[static_cast<size_t>(d)];
               int64_t n = shape[static_cast<size_t>(dim)];
-              for (int64_t i = 0; i < n; ++i) lane.push_back(x.at((o / inner * n + i) * inner + o % inner));
+              for (int64_t i = 0; i < n; ++i)
+                lane.push_back(x.at((o / inner * n + i) * inner + o % inner));
             }
             uint64_t want = pairwise(lane, 0, lane.size(), f);
             REQUIRE(canonical(t, r.at(o)) == canonical(t, want));
@@ -352,20 +400,24 @@ TEST_CASE("scans: element i is the reduction of what comes before") {
       for (bool exclusive : {false, true})
         for (bool reverse : {false, true}) {
           HostTensor x = random_tensor(t, {13, 21}, random, true), r(t, {13, 21}), naive = r;
-          std::string text = fmt::format("kernel k(x: in {0}[13,21], r: out {0}[13,21]) grid(1) warps(1)\n{{\n store (scan.add (load x[:,:]) {{dim {1}{2}{3}}}), r[:,:]\n}}",
-                                         dtype_name(t), dim, exclusive ? ", exclusive" : "", reverse ? ", reverse" : "");
+          std::string text = fmt::format(
+              "kernel k(x: in {0}[13,21], r: out {0}[13,21]) grid(1) warps(1)\n{{\n store "
+              "(scan.add (load x[:,:]) {{dim {1}{2}{3}}}), r[:,:]\n}}",
+              dtype_name(t), dim, exclusive ? ", exclusive" : "", reverse ? ", reverse" : "");
           REQUIRE(error_of(run(text, {x, r})) == "");
           REQUIRE(error_of(run(text, {x, naive}, naive_options())) == "");
           REQUIRE(same(r, naive));
           auto f = [&](uint64_t a, uint64_t b) -> uint64_t {
-            return t.is_float() ? arith_code(t, '+', a, b) : (a + b) & (t.bits == 32 ? 0xffffffffull : 15);
+            return t.is_float() ? arith_code(t, '+', a, b)
+                                : (a + b) & (t.bits == 32 ? 0xffffffffull : 15);
           };
           int64_t n = dim ? 21 : 13, lanes = dim ? 13 : 21;
           for (int64_t lane = 0; lane < lanes; ++lane)
             for (int64_t i = 0; i < n; ++i) {
               auto index = [&](int64_t k) { return dim ? lane * 21 + k : k * 21 + lane; };
               std::vector<uint64_t> before;
-              for (int64_t k = 0; k <= i; ++k) before.push_back(x.at(index(reverse ? n - 1 - k : k)));
+              for (int64_t k = 0; k <= i; ++k)
+                before.push_back(x.at(index(reverse ? n - 1 - k : k)));
               if (exclusive) before.pop_back();
               uint64_t want = before.empty() ? 0 : pairwise(before, 0, before.size(), f);
               REQUIRE(r.at(index(reverse ? n - 1 - i : i)) == want);
@@ -377,8 +429,10 @@ TEST_CASE("sort, topk, argmin and argmax: stable, lowest index first, NaN last")
   std::mt19937_64 random(8);
   for (DType t : {dt::f32_, dt::i32_, dt::u3_, dt::bf16_, dt::i64_})
     for (bool descending : {false, true}) {
-      HostTensor x = random_tensor(t, {5, 40}, random), s(t, {5, 40}), i(dt::i32_, {5, 40}), k(t, {5, 7}), ki(dt::i32_, {5, 7}), arg(dt::i32_, {5});
-      std::string text = fmt::format(R"(
+      HostTensor x = random_tensor(t, {5, 40}, random), s(t, {5, 40}), i(dt::i32_, {5, 40}),
+                 k(t, {5, 7}), ki(dt::i32_, {5, 7}), arg(dt::i32_, {5});
+      std::string text =
+          fmt::format(R"(
 kernel k(x: in {0}[5,40], s: out {0}[5,40], i: out i32[5,40], k: out {0}[5,7], ki: out i32[5,7], g: out i32[5]) grid(1) warps(1)
 {{
     %x = load x[:,:]
@@ -389,14 +443,17 @@ kernel k(x: in {0}[5,40], s: out {0}[5,40], i: out i32[5,40], k: out {0}[5,7], k
     store %k, k[:,:]
     store %ki, ki[:,:]
     store (reduce.{3} %x {{dim 1}}), g[:]
-}})", dtype_name(t), descending ? " {descending}" : "", descending ? "largest" : "smallest", descending ? "argmax" : "argmin");
+}})",
+                      dtype_name(t), descending ? " {descending}" : "",
+                      descending ? "largest" : "smallest", descending ? "argmax" : "argmin");
       REQUIRE(error_of(run(text, {x, s, i, k, ki, arg})) == "");
       for (int64_t row = 0; row < 5; ++row) {
         std::vector<int64_t> order(40);
         for (int64_t c = 0; c < 40; ++c) order[static_cast<size_t>(c)] = c;
         auto nan = [&](int64_t c) { return is_nan_code(t, x.at(row * 40 + c)); };
         auto value = [&](int64_t c) {
-          return t.is_float() ? static_cast<long double>(x.value(row * 40 + c)) : static_cast<long double>(decode_int(t, x.at(row * 40 + c)));
+          return t.is_float() ? static_cast<long double>(x.value(row * 40 + c))
+                              : static_cast<long double>(decode_int(t, x.at(row * 40 + c)));
         };
         std::stable_sort(order.begin(), order.end(), [&](int64_t p, int64_t q) {
           if (nan(p) || nan(q)) return !nan(p) && nan(q);
@@ -415,18 +472,29 @@ kernel k(x: in {0}[5,40], s: out {0}[5,40], i: out i32[5,40], k: out {0}[5,7], k
 
 TEST_CASE("mma: one fused multiply-add after another over k, on odd sizes") {
   std::mt19937_64 random(9);
-  struct Sizes { int64_t m, n, k; };
-  for (Sizes z : {Sizes{7, 19, 33}, {1, 64, 300}, {13, 1, 5}, {64, 64, 64}, {6, 130, 17}, {70, 2, 40}}) {
-    HostTensor a = random_tensor(dt::f32_, {z.m, z.k}, random, true), b = random_tensor(dt::f32_, {z.k, z.n}, random, true),
-               c = random_tensor(dt::f32_, {z.m, z.n}, random, true), r(dt::f32_, {z.m, z.n}), naive = r;
-    std::string text = fmt::format("kernel k(a: in f32[{0},{2}], b: in f32[{2},{1}], c: in f32[{0},{1}], r: out f32[{0},{1}]) grid(1) warps(1)\n{{\n store (mma (load a[:,:]), (load b[:,:]), (load c[:,:])), r[:,:]\n}}", z.m, z.n, z.k);
+  struct Sizes {
+    int64_t m, n, k;
+  };
+  for (Sizes z :
+       {Sizes{7, 19, 33}, {1, 64, 300}, {13, 1, 5}, {64, 64, 64}, {6, 130, 17}, {70, 2, 40}}) {
+    HostTensor a = random_tensor(dt::f32_, {z.m, z.k}, random, true),
+               b = random_tensor(dt::f32_, {z.k, z.n}, random, true),
+               c = random_tensor(dt::f32_, {z.m, z.n}, random, true), r(dt::f32_, {z.m, z.n}),
+               naive = r;
+    std::string text = fmt::format(
+        "kernel k(a: in f32[{0},{2}], b: in f32[{2},{1}], c: in f32[{0},{1}], r: out f32[{0},{1}]) "
+        "grid(1) warps(1)\n{{\n store (mma (load a[:,:]), (load b[:,:]), (load c[:,:])), "
+        "r[:,:]\n}}",
+        z.m, z.n, z.k);
     REQUIRE(error_of(run(text, {a, b, c, r})) == "");
     REQUIRE(error_of(run(text, {a, b, c, naive}, naive_options())) == "");
     REQUIRE(same(r, naive));
     for (int64_t i = 0; i < z.m; ++i)
       for (int64_t j = 0; j < z.n; ++j) {
         float sum = static_cast<float>(c.value(i * z.n + j));
-        for (int64_t p = 0; p < z.k; ++p) sum = std::fma(static_cast<float>(a.value(i * z.k + p)), static_cast<float>(b.value(p * z.n + j)), sum);
+        for (int64_t p = 0; p < z.k; ++p)
+          sum = std::fma(static_cast<float>(a.value(i * z.k + p)),
+                         static_cast<float>(b.value(p * z.n + j)), sum);
         REQUIRE(static_cast<float>(r.value(i * z.n + j)) == sum);
       }
   }
@@ -434,19 +502,38 @@ TEST_CASE("mma: one fused multiply-add after another over k, on odd sizes") {
 
 TEST_CASE("mma and dot on every type pair: naive and fast agree") {
   std::mt19937_64 random(10);
-  std::vector<std::array<DType, 3>> triples = {
-      {dt::f16_, dt::f16_, dt::f16_}, {dt::f16_, dt::f16_, dt::f32_}, {dt::bf16_, dt::bf16_, dt::f32_}, {dt::tf32_, dt::tf32_, dt::f32_},
-      {dt::f32_, dt::f32_, dt::f32_}, {dt::f64_, dt::f64_, dt::f64_}, {dt::e4m3_, dt::e5m2_, dt::f32_}, {dt::e4m3_, dt::e4m3_, dt::f16_},
-      {*find_dtype("e2m1"), *find_dtype("e3m2"), dt::f32_}, {dt::i8_, dt::u8_, dt::i32_}, {dt::i4_, dt::u3_, dt::i32_}};
+  std::vector<std::array<DType, 3>> triples = {{dt::f16_, dt::f16_, dt::f16_},
+                                               {dt::f16_, dt::f16_, dt::f32_},
+                                               {dt::bf16_, dt::bf16_, dt::f32_},
+                                               {dt::tf32_, dt::tf32_, dt::f32_},
+                                               {dt::f32_, dt::f32_, dt::f32_},
+                                               {dt::f64_, dt::f64_, dt::f64_},
+                                               {dt::e4m3_, dt::e5m2_, dt::f32_},
+                                               {dt::e4m3_, dt::e4m3_, dt::f16_},
+                                               {*find_dtype("e2m1"), *find_dtype("e3m2"), dt::f32_},
+                                               {dt::i8_, dt::u8_, dt::i32_},
+                                               {dt::i4_, dt::u3_, dt::i32_}};
   for (auto [a, b, acc] : triples)
     for (const char* attr : {"", " {promote 8}"}) {
-      std::vector<HostTensor> in{random_tensor(a, {2, 9, 21}, random, true), random_tensor(b, {2, 21, 35}, random, true), random_tensor(acc, {2, 9, 35}, random, true)};
-      check_paths_agree(fmt::format("kernel k(a: in {0}[2,9,21], b: in {1}[2,21,35], c: in {2}[2,9,35], r: out {2}[2,9,35]) grid(1) warps(1)\n{{\n %a = load a[:,:,:]; %b = load b[:,:,:]; %c = load c[:,:,:]\n %c = mma %a, %b, %c{3}\n store %c, r[:,:,:]\n}}",
-                                    dtype_name(a), dtype_name(b), dtype_name(acc), attr), in, HostTensor(acc, {2, 9, 35}));
+      std::vector<HostTensor> in{random_tensor(a, {2, 9, 21}, random, true),
+                                 random_tensor(b, {2, 21, 35}, random, true),
+                                 random_tensor(acc, {2, 9, 35}, random, true)};
+      check_paths_agree(
+          fmt::format("kernel k(a: in {0}[2,9,21], b: in {1}[2,21,35], c: in {2}[2,9,35], r: out "
+                      "{2}[2,9,35]) grid(1) warps(1)\n{{\n %a = load a[:,:,:]; %b = load b[:,:,:]; "
+                      "%c = load c[:,:,:]\n %c = mma %a, %b, %c{3}\n store %c, r[:,:,:]\n}}",
+                      dtype_name(a), dtype_name(b), dtype_name(acc), attr),
+          in, HostTensor(acc, {2, 9, 35}));
       if (attr[0]) continue;
-      std::vector<HostTensor> rows{random_tensor(a, {70, 21}, random, true), random_tensor(b, {70, 21}, random, true), random_tensor(acc, {70}, random, true)};
-      check_paths_agree(fmt::format("kernel k(a: in {0}[70,21], b: in {1}[70,21], c: in {2}[70], r: out {2}[70]) grid(1) warps(1)\n{{\n store (dot (load a[:,:]), (load b[:,:]), (load c[:])), r[:]\n}}",
-                                    dtype_name(a), dtype_name(b), dtype_name(acc)), rows, HostTensor(acc, {70}));
+      std::vector<HostTensor> rows{random_tensor(a, {70, 21}, random, true),
+                                   random_tensor(b, {70, 21}, random, true),
+                                   random_tensor(acc, {70}, random, true)};
+      check_paths_agree(
+          fmt::format(
+              "kernel k(a: in {0}[70,21], b: in {1}[70,21], c: in {2}[70], r: out {2}[70]) grid(1) "
+              "warps(1)\n{{\n store (dot (load a[:,:]), (load b[:,:]), (load c[:])), r[:]\n}}",
+              dtype_name(a), dtype_name(b), dtype_name(acc)),
+          rows, HostTensor(acc, {70}));
     }
 }
 
@@ -480,7 +567,8 @@ kernel k(r: out f32[40], w: out u32[9]) grid(1) warps(1)
     uint32_t c[4] = {static_cast<uint32_t>(counter[0]), 0, 0, 0}, key[2] = {0x89abcdef, 0x01234567};
     for (int i = 0; i < 10; ++i) {
       uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
-      uint32_t x[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(b), static_cast<uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(a)};
+      uint32_t x[4] = {static_cast<uint32_t>(b >> 32) ^ c[1] ^ key[0], static_cast<uint32_t>(b),
+                       static_cast<uint32_t>(a >> 32) ^ c[3] ^ key[1], static_cast<uint32_t>(a)};
       std::copy(x, x + 4, c);
       key[0] += 0x9E3779B9, key[1] += 0xBB67AE85;
     }

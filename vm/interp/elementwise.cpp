@@ -139,16 +139,8 @@ StripError run_shift(const StripArgs& args) {
   uint64_t mask = truncated(e.in[1], ~uint64_t{0});
   for (size_t at = 0; at < args.n; at += kChunk) {
     size_t n = std::min(kChunk, args.n - at);
-    auto clamp = [&]<class T>(T) {
-      const T* c =
-          reinterpret_cast<const T*>(static_cast<const uint8_t*>(args.in[1]) + at * count_bytes);
-      T m = static_cast<T>(mask);
-      for (size_t i = 0; i < n; ++i) counts[i] = static_cast<uint8_t>(std::min<T>(c[i] & m, 255));
-    };
-    if (count_bytes == 1) clamp(uint8_t{});
-    else if (count_bytes == 2) clamp(uint16_t{});
-    else if (count_bytes == 4) clamp(uint32_t{});
-    else clamp(uint64_t{});
+    clamp_counts_loop(static_cast<int>(count_bytes),
+                      static_cast<const uint8_t*>(args.in[1]) + at * count_bytes, mask, counts, n);
     e.loop(static_cast<uint8_t*>(args.d) + at * bytes,
            static_cast<const uint8_t*>(args.in[0]) + at * bytes, counts, nullptr, n, e.in[0].bits);
   }

@@ -340,6 +340,83 @@ void deinterleave_any(int bytes, const void* s, void* even, void* odd, size_t n)
   }
 }
 
+template <class T>
+void repeat_typed(const void* s, int64_t run, int64_t first, void* out, int64_t n) {
+  const T* x = static_cast<const T*>(s) + first / run;
+  T* d = static_cast<T*>(out);
+  constexpr int64_t kBlock = 16;
+  int64_t done = first % run;
+  while (n > 0) {
+    int64_t take = n < run - done ? n : run - done;
+    T v = *x++;
+    int64_t i = 0;
+    for (; i + kBlock <= take; i += kBlock)
+      for (int64_t k = 0; k < kBlock; ++k) d[i + k] = v;
+    for (; i < take; ++i) d[i] = v;
+    d += take;
+    n -= take;
+    done = 0;
+  }
+}
+void repeat_any(int bytes, const void* s, int64_t run, int64_t first, void* out, int64_t n) {
+  switch (bytes) {
+    case 1:
+      return repeat_typed<uint8_t>(s, run, first, out, n);
+    case 2:
+      return repeat_typed<uint16_t>(s, run, first, out, n);
+    case 4:
+      return repeat_typed<uint32_t>(s, run, first, out, n);
+    default:
+      return repeat_typed<uint64_t>(s, run, first, out, n);
+  }
+}
+
+template <class T>
+void clamp_counts_typed(const void* counts, uint64_t mask, uint8_t* out, size_t n) {
+  const T* c = static_cast<const T*>(counts);
+  T m = static_cast<T>(mask);
+  for (size_t i = 0; i < n; ++i) {
+    T v = c[i] & m;
+    out[i] = static_cast<uint8_t>(v < 255 ? v : T(255));
+  }
+}
+void clamp_counts_any(int bytes, const void* counts, uint64_t mask, uint8_t* out, size_t n) {
+  switch (bytes) {
+    case 1:
+      return clamp_counts_typed<uint8_t>(counts, mask, out, n);
+    case 2:
+      return clamp_counts_typed<uint16_t>(counts, mask, out, n);
+    case 4:
+      return clamp_counts_typed<uint32_t>(counts, mask, out, n);
+    default:
+      return clamp_counts_typed<uint64_t>(counts, mask, out, n);
+  }
+}
+
+template <class T>
+void widen_typed(const void* s, float* d, size_t n) {
+  const T* x = static_cast<const T*>(s);
+  for (size_t i = 0; i < n; ++i) d[i] = static_cast<float>(static_cast<int32_t>(x[i]));
+}
+bool widen_int_any(Carrier from, const void* s, float* d, size_t n) {
+  switch (from) {
+    case Carrier::u8:
+      widen_typed<uint8_t>(s, d, n);
+      return true;
+    case Carrier::i8:
+      widen_typed<int8_t>(s, d, n);
+      return true;
+    case Carrier::u16:
+      widen_typed<uint16_t>(s, d, n);
+      return true;
+    case Carrier::i16:
+      widen_typed<int16_t>(s, d, n);
+      return true;
+    default:
+      return false;
+  }
+}
+
 void fma_odd(const float* a, const float* b, const float* c, float* d, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     double p = static_cast<double>(a[i]) * b[i];  // exact: at most 22 bits
@@ -372,6 +449,9 @@ HWY_EXPORT(find_loop);
 HWY_EXPORT(select_any);
 HWY_EXPORT(fma_odd);
 HWY_EXPORT(deinterleave_any);
+HWY_EXPORT(repeat_any);
+HWY_EXPORT(clamp_counts_any);
+HWY_EXPORT(widen_int_any);
 
 FastLoop fast_loop(FastOp op, Carrier carrier) {
   return HWY_DYNAMIC_DISPATCH(find_loop)(op, carrier);
@@ -381,6 +461,15 @@ void select_loop(int bytes, void* d, const uint8_t* c, const void* a, const void
 }
 void deinterleave_loop(int bytes, const void* s, void* even, void* odd, size_t n) {
   HWY_DYNAMIC_DISPATCH(deinterleave_any)(bytes, s, even, odd, n);
+}
+void repeat_loop(int bytes, const void* s, int64_t run, int64_t first, void* out, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(repeat_any)(bytes, s, run, first, out, n);
+}
+void clamp_counts_loop(int bytes, const void* counts, uint64_t mask, uint8_t* out, size_t n) {
+  HWY_DYNAMIC_DISPATCH(clamp_counts_any)(bytes, counts, mask, out, n);
+}
+bool widen_int_loop(Carrier from, const void* s, float* d, size_t n) {
+  return HWY_DYNAMIC_DISPATCH(widen_int_any)(from, s, d, n);
 }
 void fma_to_odd(const float* a, const float* b, const float* c, float* d, size_t n) {
   HWY_DYNAMIC_DISPATCH(fma_odd)(a, b, c, d, n);

@@ -58,6 +58,15 @@ void select_loop(int bytes, void* d, const uint8_t* c, const void* a, const void
 // even[i] = s[2i], odd[i] = s[2i + 1] for elements of 1, 2, 4 or 8 bytes; n pairs.
 void deinterleave_loop(int bytes, const void* s, void* even, void* odd, size_t n);
 
+// out[i] = s[(first + i) / run]: each element repeated `run` times, from place `first` on.
+void repeat_loop(int bytes, const void* s, int64_t run, int64_t first, void* out, int64_t n);
+
+// Shift counts as u8, 255 standing for all above; `mask` cuts a narrow type's sign extension.
+void clamp_counts_loop(int bytes, const void* counts, uint64_t mask, uint8_t* out, size_t n);
+
+// u8, i8, u16 and i16 values to f32, exactly; false for other carriers.
+bool widen_int_loop(Carrier from, const void* s, float* d, size_t n);
+
 // a * b + c to f16 or bf16, rounded once, on their exact f32 values; the result is an f32 that
 // rounds to nearest even without a second error (round to odd).
 void fma_to_odd(const float* a, const float* b, const float* c, float* d, size_t n);

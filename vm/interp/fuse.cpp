@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "isa/diag/run.h"
+#include "vm/interp/fast_loops.h"
 #include "vm/interp/program.h"
 
 namespace tess::interp {
@@ -81,7 +82,8 @@ void spread_strip(const Spread& s, const T* from, int64_t first, int64_t n, T* o
 }
 
 struct Source {
-  enum class Kind : uint8_t { direct, splat, spread, strip };
+  // splat and periodic: the same for every strip, made once.
+  enum class Kind : uint8_t { direct, splat, spread, periodic, strip };
   Kind kind = Kind::direct;
   uint64_t place = 0;   // in the register file: the operand's start, or the strip buffer
   uint64_t buffer = 0;  // for spread and splat
@@ -124,19 +126,14 @@ Flow run_direct(Strand& s, const Group& g) {
   return Flow::next;
 }
 
-const void* prepare(Strand& s, const Source& in, int64_t first, int64_t n) {
-  switch (in.kind) {
-    case Source::Kind::direct:
-      return s.regs + in.place + first * in.bytes;
-    case Source::Kind::strip:
-      return s.regs + in.place;
-    case Source::Kind::splat:
-      return s.regs + in.buffer;
-    case Source::Kind::spread:
-      break;
-  }
+const void* spread(Strand& s, const Source& in, int64_t first, int64_t n) {
   uint8_t* out = s.regs + in.buffer;
   const uint8_t* from = s.regs + in.place;
+  const Spread& p = in.spread;
+  if (p.rank == 2 && p.stride[0] == 1 && p.stride[1] == 0) {
+    repeat_loop(static_cast<int>(in.bytes), from, p.size[1], first, out, n);
+    return out;
+  }
   switch (in.bytes) {
     case 1:
       spread_strip(in.spread, from, first, n, out);
@@ -157,10 +154,26 @@ const void* prepare(Strand& s, const Source& in, int64_t first, int64_t n) {
   return out;
 }
 
+const void* prepare(Strand& s, const Source& in, int64_t first, int64_t n) {
+  switch (in.kind) {
+    case Source::Kind::direct:
+      return s.regs + in.place + first * in.bytes;
+    case Source::Kind::strip:
+      return s.regs + in.place;
+    case Source::Kind::splat:
+    case Source::Kind::periodic:
+      return s.regs + in.buffer;
+    case Source::Kind::spread:
+      break;
+  }
+  return spread(s, in, first, n);
+}
+
 Flow run_group(Strand& s, const Group& g) {
   for (const GroupMicro& m : g.micros)
     for (int i = 0; i < m.n_in; ++i)
-      if (m.in[i].kind == Source::Kind::splat)
+      if (m.in[i].kind == Source::Kind::periodic) spread(s, m.in[i], 0, std::min(g.strip, g.n));
+      else if (m.in[i].kind == Source::Kind::splat)
         fill_carriers(static_cast<int>(m.in[i].bytes), s.regs + m.in[i].buffer,
                       std::min(g.strip, g.n), s.regs + m.in[i].place);
   for (int64_t first = 0; first < g.n; first += g.strip) {
@@ -173,6 +186,14 @@ Flow run_group(Strand& s, const Group& g) {
     }
   }
   return Flow::next;
+}
+
+// Of an operand that repeats as a whole: how many result elements it takes once; else 0.
+int64_t period_of(const Source& in) {
+  if (in.kind != Source::Kind::spread || in.spread.stride[0] != 0) return 0;
+  int64_t period = 1;
+  for (int d = 1; d < in.spread.rank; ++d) period *= in.spread.size[d];
+  return period;
 }
 
 template <auto F>
@@ -228,6 +249,15 @@ Step make_group(Program& p, const std::vector<Micro>& micros, const std::vector<
       std::clamp(kStripBytes / std::max<int64_t>(bytes_per_element, 1), kLeastStrip, kMostStrip) /
       64 * 64;
   g.strip = std::min(g.strip, (g.n + 63) / 64 * 64);
+  // Strips of whole periods see a repeated operand the same way each time.
+  for (const GroupMicro& m : g.micros)
+    for (int i = 0; i < m.n_in; ++i)
+      if (int64_t period = period_of(m.in[i]); period && period <= g.strip)
+        g.strip = g.strip / period * period;
+  for (GroupMicro& m : g.micros)
+    for (int i = 0; i < m.n_in; ++i)
+      if (int64_t period = period_of(m.in[i]); period && g.strip % period == 0)
+        m.in[i].kind = Source::Kind::periodic;
   uint64_t at = p.scratch_reg;
   auto buffer = [&](int64_t bytes) {
     uint64_t place = at;

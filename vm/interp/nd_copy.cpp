@@ -47,11 +47,51 @@ void copy_run(T* d, int64_t to, const T* s, int64_t from, int64_t n) {
   }
 }
 
+// Rows of a size known to the compiler.
+template <size_t kBytes>
+void copy_rows(uint8_t* d, int64_t to, const uint8_t* s, int64_t from, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) std::memcpy(d + i * to, s + i * from, kBytes);
+}
+bool copy_short_rows(uint8_t* d, int64_t to, const uint8_t* s, int64_t from, int64_t n,
+                     int64_t bytes) {
+  switch (bytes) {
+    case 2:
+      copy_rows<2>(d, to, s, from, n);
+      return true;
+    case 4:
+      copy_rows<4>(d, to, s, from, n);
+      return true;
+    case 8:
+      copy_rows<8>(d, to, s, from, n);
+      return true;
+    case 12:
+      copy_rows<12>(d, to, s, from, n);
+      return true;
+    case 16:
+      copy_rows<16>(d, to, s, from, n);
+      return true;
+    case 32:
+      copy_rows<32>(d, to, s, from, n);
+      return true;
+    case 64:
+      copy_rows<64>(d, to, s, from, n);
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Two dimensions, in blocks when the one is contiguous here and the other there.
 template <class T>
 void copy_plane(T* d, const T* s, const int64_t* n, const int64_t* to, const int64_t* from) {
   constexpr int64_t kBlock = 16;
   bool crossed = to[1] == 1 && from[0] == 1 && from[1] != 1;
+  if (!crossed && to[1] == 1 && from[1] == 1) {
+    constexpr int64_t kSize = sizeof(T);
+    if (copy_short_rows(reinterpret_cast<uint8_t*>(d), to[0] * kSize,
+                        reinterpret_cast<const uint8_t*>(s), from[0] * kSize, n[0], n[1] * kSize))
+      return;
+  }
   if (!crossed) {
     for (int64_t i = 0; i < n[0]; ++i)
       copy_run(d + i * to[0], to[1], s + i * from[0], from[1], n[1]);

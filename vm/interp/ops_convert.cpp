@@ -20,6 +20,11 @@ StripError run_cast(const StripArgs& args) {
   cast_bulk(c.to, c.from, args.in[0], args.d, args.n, c.mode);
   return StripError::none;
 }
+StripError run_widen(const StripArgs& args) {
+  const Cast& c = *static_cast<const Cast*>(args.extra);
+  widen_int_loop(carrier_of(c.from), args.in[0], static_cast<float*>(args.d), args.n);
+  return StripError::none;
+}
 StripError run_cast_naive(const StripArgs& args) {
   const Cast& c = *static_cast<const Cast*>(args.extra);
   for (size_t i = 0; i < args.n; ++i)
@@ -165,6 +170,7 @@ KERNEL(cast) {
   c.mode.saturate_int = b.has(AttrTag::sat);
   Micro m;
   m.fn = b.naive() ? run_cast_naive : run_cast;
+  if (!b.naive() && c.to == dt::f32_ && c.from.is_int() && c.from.bits <= 16) m.fn = run_widen;
   m.d = b.result();
   m.in[0] = b.arg(0);
   m.n_in = 1;
