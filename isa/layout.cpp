@@ -171,6 +171,7 @@ Result<Layout> canonical_layout(Layout l) {
   coalesce_digits(l.digits);
   auto ranges = sum_ranges(l);
   if (!ranges) return limit("an offset of a layout reaches 2^62");
+  if (l.bits.identity()) l.bits = {};
   if (!l.bits.identity()) {
     size_t at = 0;
     for (size_t j = 0; j < ranges->size(); ++j) {

@@ -28,8 +28,8 @@ int worst_bank(const std::set<int64_t>& words) {
 
 bool is_power(int v) { return v > 0 && std::has_single_bit(static_cast<unsigned>(v)); }
 
-// Word addresses of an F2-linear access: all phases are translations of the first, so the words are a
-// coset; 2^rank of them lie evenly over 2^(rank of their low five bits) banks.
+// Word addresses of an F2-linear access: all phases are translations of the first, so the words are
+// a coset; 2^rank of them lie evenly over 2^(rank of their low five bits) banks.
 int64_t linear_ways(const std::vector<uint64_t>& words, uint64_t bank_mask = kBanks - 1) {
   std::vector<uint64_t> banks;
   for (uint64_t w : words) banks.push_back(w & bank_mask);
@@ -49,9 +49,13 @@ uint64_t word_of(uint64_t element, int elem_bits) {
 }
 
 Result<Layout> checked_offsets(const Layout& reg, const Layout& mem, int elem_bits) {
-  if (!mem.is_memory() || reg.dims > 0) return make_diag(diag::layout_argument, "banks takes a register layout and a memory layout");
-  if (elem_bits < 1 || elem_bits > 64) return make_diag(diag::layout_argument, "an element has 1 to 64 bits");
-  if (size_of(reg, Label::lane) > kBanks) return make_diag(diag::layout_argument, "bank conflicts are asked of warps of at most 32 lanes");
+  if (!mem.is_memory() || reg.dims > 0)
+    return make_diag(diag::layout_argument, "banks takes a register layout and a memory layout");
+  if (elem_bits < 1 || elem_bits > 64)
+    return make_diag(diag::layout_argument, "an element has 1 to 64 bits");
+  if (size_of(reg, Label::lane) > kBanks)
+    return make_diag(diag::layout_argument,
+                     "bank conflicts are asked of warps of at most 32 lanes");
   return compose(mem, reg);
 }
 
@@ -67,7 +71,9 @@ int bank_ways(const std::vector<int64_t>& byte_addresses, int width_bytes) {
   for (size_t begin = 0; begin < byte_addresses.size(); begin += phase) {
     std::set<int64_t> words;
     for (size_t lane = begin; lane < std::min(byte_addresses.size(), begin + phase); ++lane)
-      for (int64_t w = byte_addresses[lane] >> 2; w <= (byte_addresses[lane] + width_bytes - 1) >> 2; ++w) words.insert(w);
+      for (int64_t w = byte_addresses[lane] >> 2;
+           w <= (byte_addresses[lane] + width_bytes - 1) >> 2; ++w)
+        words.insert(w);
     worst = std::max(worst, worst_bank(words));
   }
   return worst;
@@ -85,8 +91,10 @@ Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits) {
     int phase = lanes_per_phase(width);
     std::vector<uint64_t> words;
     for (uint64_t c : columns_of(*m, Label::lane))
-      if (words.size() < static_cast<size_t>(std::countr_zero(static_cast<unsigned>(phase)))) words.push_back(word_of(c, elem_bits));
-    for (int64_t step = 1; step < b.vec; step *= 2) words.push_back(word_of(static_cast<uint64_t>(step), elem_bits));
+      if (words.size() < static_cast<size_t>(std::countr_zero(static_cast<unsigned>(phase))))
+        words.push_back(word_of(c, elem_bits));
+    for (int64_t step = 1; step < b.vec; step *= 2)
+      words.push_back(word_of(static_cast<uint64_t>(step), elem_bits));
     b.ways = linear_ways(words);
     std::vector<uint64_t> regs = columns_of(*m, Label::reg);
     int64_t registers = int64_t{1} << rank_of(regs);
@@ -113,8 +121,11 @@ Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits) {
         __int128 bit = static_cast<__int128>(element) * elem_bits;
         addresses.push_back(static_cast<int64_t>(bit >> 3));
       }
-      int bytes = is_power(elem_bits) ? width : (static_cast<int>(b.vec) * elem_bits + 7) / 8 + 1;  // may straddle
-      worst = std::max<int64_t>(worst, bank_ways(addresses, is_power(elem_bits) ? width : std::min(bytes, 4)));
+      int bytes = is_power(elem_bits)
+                      ? width
+                      : (static_cast<int>(b.vec) * elem_bits + 7) / 8 + 1;  // may straddle
+      worst = std::max<int64_t>(
+          worst, bank_ways(addresses, is_power(elem_bits) ? width : std::min(bytes, 4)));
     }
     b.ways = std::max(b.ways, worst);
     total += worst * phases;
@@ -126,7 +137,9 @@ Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits) {
 
 namespace {
 
-Diagnostic no_matrix(std::string why) { return make_diag(diag::layout_no_ldmatrix, std::move(why)); }
+Diagnostic no_matrix(std::string why) {
+  return make_diag(diag::layout_no_ldmatrix, std::move(why));
+}
 
 // Row addresses of one matrix decide: eight rows of 16 bytes over the eight 16-byte bank groups.
 int64_t row_ways(std::vector<uint64_t> rows, int elem_bits) {
@@ -148,7 +161,8 @@ std::optional<Banks> linear_matrix(const LinearLayout& m, int elem_bits) {
   Echelon span;
   for (uint64_t c : regs) span.insert(c, 0);
   // Plain: a lane holds 32 bits of a row, four lanes a row, lanes 4, 8, 16 go down the rows.
-  bool plain = (lanes[0] == per_lane) && (lanes[1] == per_lane * 2) && !((lanes[2] | lanes[3] | lanes[4]) & low);
+  bool plain = (lanes[0] == per_lane) && (lanes[1] == per_lane * 2) &&
+               !((lanes[2] | lanes[3] | lanes[4]) & low);
   for (uint64_t step = 1; step < per_lane; step *= 2) plain = plain && span.contains(step);
   for (uint64_t c : regs) plain = plain && !(c & low & ~(per_lane - 1));
   if (plain) {
@@ -158,7 +172,9 @@ std::optional<Banks> linear_matrix(const LinearLayout& m, int elem_bits) {
     set_totals(b, registers / b.vec, 1);
     return b;
   }
-  if (elem_bits != 16 || lanes[2] != 1 || lanes[3] != 2 || lanes[4] != 4 || ((lanes[0] | lanes[1]) & low)) return std::nullopt;
+  if (elem_bits != 16 || lanes[2] != 1 || lanes[3] != 2 || lanes[4] != 4 ||
+      ((lanes[0] | lanes[1]) & low))
+    return std::nullopt;
   std::optional<int64_t> best;
   for (uint64_t pair : regs) {
     if (pair & low) return std::nullopt;
@@ -176,7 +192,8 @@ std::optional<Banks> linear_matrix(const LinearLayout& m, int elem_bits) {
 
 // One matrix by enumeration: the element offsets of lane and slot, for a fixed warp and registers.
 using Slots = std::vector<int64_t>;  // registers of one 32-bit slot
-std::optional<int64_t> matrix_ways(const Layout& offsets, LayoutPoint p, const Slots& slots, bool trans, int elem_bits) {
+std::optional<int64_t> matrix_ways(const Layout& offsets, LayoutPoint p, const Slots& slots,
+                                   bool trans, int elem_bits) {
   int64_t row_elems = kRowBytes * 8 / elem_bits;
   std::vector<int64_t> rows(8, -1);
   for (p.lane = 0; p.lane < 32; ++p.lane)
@@ -184,9 +201,12 @@ std::optional<int64_t> matrix_ways(const Layout& offsets, LayoutPoint p, const S
       p.reg = slots[i];
       int64_t at = apply(offsets, p)[0];
       int64_t row = trans ? 2 * (p.lane % 4) + static_cast<int64_t>(i) : p.lane / 4;
-      int64_t col = trans ? p.lane / 4 : static_cast<int64_t>(slots.size()) * (p.lane % 4) + static_cast<int64_t>(i);
+      int64_t col =
+          trans ? p.lane / 4
+                : static_cast<int64_t>(slots.size()) * (p.lane % 4) + static_cast<int64_t>(i);
       int64_t start = at - col;
-      if (start < 0 || start % row_elems != 0 || (rows[row] >= 0 && rows[row] != start)) return std::nullopt;
+      if (start < 0 || start % row_elems != 0 || (rows[row] >= 0 && rows[row] != start))
+        return std::nullopt;
       rows[row] = start;
     }
   std::set<int64_t> words;
@@ -195,12 +215,14 @@ std::optional<int64_t> matrix_ways(const Layout& offsets, LayoutPoint p, const S
   return worst_bank(words);
 }
 
-std::optional<Banks> judge_matrix(const Layout& reg, const Layout& offsets, const Vec& vec, int elem_bits) {
+std::optional<Banks> judge_matrix(const Layout& reg, const Layout& offsets, const Vec& vec,
+                                  int elem_bits) {
   int64_t per_lane = 32 / elem_bits;
   std::vector<std::pair<bool, std::vector<Slots>>> plans;
   if (vec.elems >= per_lane) {
     std::vector<Slots> slots;
-    for (size_t i = 0; i + per_lane <= vec.order.size(); i += per_lane) slots.emplace_back(vec.order.begin() + i, vec.order.begin() + i + per_lane);
+    for (size_t i = 0; i + per_lane <= vec.order.size(); i += per_lane)
+      slots.emplace_back(vec.order.begin() + i, vec.order.begin() + i + per_lane);
     plans.emplace_back(false, std::move(slots));
   }
   int64_t place = 1, registers = registers_of(reg);
@@ -242,8 +264,10 @@ std::optional<Banks> judge_matrix(const Layout& reg, const Layout& offsets, cons
 
 Result<Banks> matrix_banks(const Layout& reg, const Layout& mem, int elem_bits) {
   TESS_TRY(Layout offsets, checked_offsets(reg, mem, elem_bits));
-  if (!is_power(elem_bits) || elem_bits > 32) return no_matrix("ldmatrix moves elements of 1, 2, 4, 8, 16 or 32 bits");
-  if (size_of(reg, Label::lane) != 32) return no_matrix("ldmatrix is an instruction of all 32 lanes");
+  if (!is_power(elem_bits) || elem_bits > 32)
+    return no_matrix("ldmatrix moves elements of 1, 2, 4, 8, 16 or 32 bits");
+  if (size_of(reg, Label::lane) != 32)
+    return no_matrix("ldmatrix is an instruction of all 32 lanes");
   if (auto m = linear_of(offsets)) {
     if (auto b = linear_matrix(*m, elem_bits)) return *b;
   } else {
@@ -251,7 +275,9 @@ Result<Banks> matrix_banks(const Layout& reg, const Layout& mem, int elem_bits) 
     TESS_CHECK(judge_enter(input_size(offsets)));
     if (auto b = judge_matrix(reg, offsets, v, elem_bits)) return *b;
   }
-  return no_matrix("the register layout does not deal 8x8 matrices with contiguous 16-byte rows as ldmatrix does");
+  return no_matrix(
+      "the register layout does not deal 8x8 matrices with contiguous 16-byte rows as ldmatrix "
+      "does");
 }
 
 }  // namespace tess

@@ -1,4 +1,5 @@
-// The layout calculator behind `tess layout`: text in, text out. Nothing here prints or reads files.
+// The layout calculator behind `tess layout`: text in, text out. Nothing here prints or reads
+// files.
 #pragma once
 #include <string>
 #include <string_view>
@@ -7,8 +8,8 @@
 
 namespace tess {
 
-// Everything about one layout expression: canonical form, every spelling (or why it has none), sizes,
-// cosize, coverage, vector width and bank conflicts where they mean something, F2 or not.
+// Everything about one layout expression: canonical form, every spelling (or why it has none),
+// sizes, cosize, coverage, vector width and bank conflicts where they mean something, F2 or not.
 Result<std::string> describe_layout(std::string_view expr, const LayoutEnv& env = {});
 std::string describe_layout(const Layout& l);
 

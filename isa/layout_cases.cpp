@@ -20,7 +20,8 @@ std::string_view trim(std::string_view text) {
 }
 
 const OperationRow* find_operation(std::string_view name) {
-  for (auto table : {cute_operations(), linear_operations(), hardware_operations(), thread_operations()})
+  for (auto table :
+       {cute_operations(), linear_operations(), hardware_operations(), thread_operations()})
     for (const OperationRow& row : table)
       if (row.name == name) return &row;
   return nullptr;
@@ -33,7 +34,9 @@ Outcome compare_text(std::string got, const std::string& expected) {
   return {std::move(got), pass};
 }
 
-Outcome yes_no(bool got, const std::string& expected) { return compare_text(got ? "yes" : "no", expected); }
+Outcome yes_no(bool got, const std::string& expected) {
+  return compare_text(got ? "yes" : "no", expected);
+}
 
 std::string without_spaces(std::string_view text) {
   std::string out;
@@ -55,14 +58,17 @@ std::vector<std::string> split_trim(std::string_view text, std::string_view sepa
 Result<int64_t> to_integer(const std::string& text) {
   int64_t v = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), v);
-  if (error != std::errc{} || end != text.data() + text.size() || v >= int64_t{1} << kMaxLayoutBits || v <= -(int64_t{1} << kMaxLayoutBits))
+  if (error != std::errc{} || end != text.data() + text.size() ||
+      v >= int64_t{1} << kMaxLayoutBits || v <= -(int64_t{1} << kMaxLayoutBits))
     return make_diag(diag::layout_case_syntax, fmt::format("'{}' is no integer", text));
   return v;
 }
 
-Result<Outcome> run_operation(std::string_view op, std::span<const std::string> args, const std::string& expected) {
+Result<Outcome> run_operation(std::string_view op, std::span<const std::string> args,
+                              const std::string& expected) {
   const OperationRow* row = find_operation(op);
-  if (!row) return make_diag(diag::layout_case_syntax, fmt::format("there is no operation '{}'", op));
+  if (!row)
+    return make_diag(diag::layout_case_syntax, fmt::format("there is no operation '{}'", op));
   if (args.empty() || (row->args != 0 && args.size() != row->args))
     return make_diag(diag::layout_case_syntax, fmt::format("{} takes {} arguments", op, row->args));
   return row->run(args, expected);
@@ -78,7 +84,9 @@ struct Case {
 // ID | OP | ARGUMENTS | EXPECTED | BASIS | SOURCE; a formula among the arguments may hold " | ".
 Result<Case> parse_case(std::string_view line) {
   std::vector<std::string> field = split_trim(line, " | ");
-  if (field.size() < 6) return make_diag(diag::layout_case_syntax, "a case has six fields: ID | OP | ARGUMENTS | EXPECTED | BASIS | SOURCE");
+  if (field.size() < 6)
+    return make_diag(diag::layout_case_syntax,
+                     "a case has six fields: ID | OP | ARGUMENTS | EXPECTED | BASIS | SOURCE");
   Case c{field[0], field[1], field[2], field[field.size() - 3], {}};
   for (size_t i = 3; i + 3 < field.size(); ++i) c.args_text += " | " + field[i];
   c.args = split_trim(c.args_text, " ; ");
@@ -109,12 +117,14 @@ CaseReport run_layout_cases(std::string_view text) {
     }
     auto outcome = cases::run_operation(parsed->op, parsed->args, parsed->expected);
     bool refused = !outcome && outcome.error().code != diag::layout_case_syntax;
-    if ((outcome && outcome->pass) || (refused && (parsed->expected == "reject" || parsed->expected == "none"))) {
+    if ((outcome && outcome->pass) ||
+        (refused && (parsed->expected == "reject" || parsed->expected == "none"))) {
       ++report.passed;
       continue;
     }
-    fail(fmt::format("{} {} {}\n  got      {}\n  expected {}\n", parsed->id, parsed->op, parsed->args_text,
-                     outcome ? outcome->got : "reject: " + outcome.error().message, parsed->expected));
+    fail(fmt::format(
+        "{} {} {}\n  got      {}\n  expected {}\n", parsed->id, parsed->op, parsed->args_text,
+        outcome ? outcome->got : "reject: " + outcome.error().message, parsed->expected));
   }
   report.text += fmt::format("{} passed, {} failed\n", report.passed, report.failed);
   return report;

@@ -1,6 +1,6 @@
 // The conformance notation for layouts, one operation a line (tests/conformance/layout_cases.txt
-// documents it). Each operation computes its own answer and compares it with the expected text as the
-// notation says: as functions where many texts mean the same.
+// documents it). Each operation computes its own answer and compares it with the expected text as
+// the notation says: as functions where many texts mean the same.
 #pragma once
 #include <span>
 #include <string>
@@ -15,9 +15,10 @@ struct Outcome {
   std::string got;
   bool pass = false;
 };
-// `args` are the arguments, trimmed; `expected` the expected text. An error means that the operation
-// refused; the runner prints it as "reject".
-using Operation = Result<Outcome> (*)(std::span<const std::string> args, const std::string& expected);
+// `args` are the arguments, trimmed; `expected` the expected text. An error means that the
+// operation refused; the runner prints it as "reject".
+using Operation = Result<Outcome> (*)(std::span<const std::string> args,
+                                      const std::string& expected);
 struct OperationRow {
   std::string_view name;
   size_t args;
@@ -28,7 +29,8 @@ std::span<const OperationRow> linear_operations();
 std::span<const OperationRow> hardware_operations();
 
 // One operation by name; an unknown name is an error.
-Result<Outcome> run_operation(std::string_view op, std::span<const std::string> args, const std::string& expected);
+Result<Outcome> run_operation(std::string_view op, std::span<const std::string> args,
+                              const std::string& expected);
 
 Outcome compare_text(std::string got, const std::string& expected);  // spaces ignored
 Outcome yes_no(bool got, const std::string& expected);
@@ -51,6 +53,7 @@ bool same_linear(const NamedLinear& a, const NamedLinear& b);
 // Inputs reg, lane, warp, block (or cta) of a register layout, in any order.
 Result<Layout> register_layout(const NamedLinear& m);
 // The layout's bases with the given output names (d0, d1, ... if empty), or the reason why not.
-Result<NamedLinear> linear_of_layout(const Layout& l, std::vector<std::string> out_names, bool with_warp);
+Result<NamedLinear> linear_of_layout(const Layout& l, std::vector<std::string> out_names,
+                                     bool with_warp);
 
 }  // namespace tess::cases

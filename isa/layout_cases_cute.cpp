@@ -33,9 +33,11 @@ Result<Outcome> compare(const Result<Modes>& got, const std::string& expected) {
 
 // "<3:4; 8:2>", "<3:3; (2,4):(1,8)>".
 Result<std::vector<Cute>> parse_tiler(const std::string& text) {
-  if (text.size() < 2 || text.front() != '<' || text.back() != '>') return make_diag(diag::layout_syntax, "a tiler is <L0; L1>");
+  if (text.size() < 2 || text.front() != '<' || text.back() != '>')
+    return make_diag(diag::layout_syntax, "a tiler is <L0; L1>");
   std::vector<Cute> tiler;
-  for (const std::string& part : split_trim(std::string_view(text).substr(1, text.size() - 2), ";")) {
+  for (const std::string& part :
+       split_trim(std::string_view(text).substr(1, text.size() - 2), ";")) {
     TESS_TRY(Cute l, cute::parse(part));
     tiler.push_back(std::move(l));
   }
@@ -91,7 +93,9 @@ Result<Cute> composition(const std::string& left, const std::string& right) {
   r.sw = l.sw;
   return r;
 }
-Result<Outcome> compose_of(Args a, const std::string& expected) { return compare(composition(a[0], a[1]), expected); }
+Result<Outcome> compose_of(Args a, const std::string& expected) {
+  return compare(composition(a[0], a[1]), expected);
+}
 
 Result<Outcome> complement_of(Args a, const std::string& expected) {
   TESS_TRY(Cute l, cute::parse(a[0]));
@@ -171,11 +175,13 @@ Result<Outcome> maxvec(Args a, const std::string& expected) {
 // "compose : (4,6):(1,7) ; 6:3": the first ':' ends the operation.
 Result<Outcome> reject(Args a, const std::string& expected) {
   size_t colon = a[0].find(" : ");
-  if (colon == std::string::npos) return make_diag(diag::layout_case_syntax, "expected `op : arguments`");
+  if (colon == std::string::npos)
+    return make_diag(diag::layout_case_syntax, "expected `op : arguments`");
   std::vector<std::string> inner{std::string(without_spaces(a[0].substr(colon + 3)))};
   inner.insert(inner.end(), a.begin() + 1, a.end());
   std::string op = without_spaces(a[0].substr(0, colon));
-  auto result = run_operation(op.find('.') == std::string::npos ? "cute." + op : op, inner, "reject");
+  auto result =
+      run_operation(op.find('.') == std::string::npos ? "cute." + op : op, inner, "reject");
   if (!result && result.error().code == diag::layout_case_syntax) return result.error();
   return compare_text(result ? result->got : "reject", expected);
 }
@@ -190,7 +196,8 @@ Result<Outcome> assoc(Args a, const std::string& expected) {
   TESS_TRY(Cute yz, cute::compose(flat(y), z));
   TESS_TRY(Cute right, cute::compose(flat(x), yz));
   TESS_TRY(bool agree, same(left, right, true));
-  if (!agree) return Outcome{fmt::format("{} but {}", cute::print(left), cute::print(right)), false};
+  if (!agree)
+    return Outcome{fmt::format("{} but {}", cute::print(left), cute::print(right)), false};
   return compare(Result<Cute>(std::move(left)), expected);
 }
 
@@ -203,12 +210,16 @@ Result<Outcome> double_complement(Args a, const std::string& expected) {
   TESS_TRY(Modes twice, cute::complement(once, extent));
   Modes sorted = coalesce(flat(l));
   std::erase_if(sorted, [](const Mode& m) { return m.stride == 0; });
-  std::sort(sorted.begin(), sorted.end(), [](const Mode& x, const Mode& y) { return x.stride < y.stride; });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Mode& x, const Mode& y) { return x.stride < y.stride; });
   sorted = coalesce(sorted);
-  bool divides = true;
-  for (size_t i = 0; i + 1 < sorted.size(); ++i) divides = divides && sorted[i + 1].stride % (sorted[i].stride * sorted[i].size) == 0;
+  bool divides = !sorted.empty() && extent >= sorted.back().stride * sorted.back().size;
+  for (size_t i = 0; i + 1 < sorted.size(); ++i)
+    divides = divides && sorted[i + 1].stride % (sorted[i].stride * sorted[i].size) == 0;
   if (divides && coalesce(twice) != sorted)
-    return Outcome{fmt::format("{}, whose complement {} is not L", cute::print(of(once)), cute::print(of(twice))), false};
+    return Outcome{fmt::format("{}, whose complement {} is not L", cute::print(of(once)),
+                               cute::print(of(twice))),
+                   false};
   TESS_TRY(Outcome first, compare(Result<Modes>(once), expected));
   if (first.pass) return first;
   TESS_TRY(Outcome second, compare(Result<Modes>(twice), expected));

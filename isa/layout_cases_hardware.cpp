@@ -35,7 +35,9 @@ class Formula {
     failed_ = false;
     int64_t v = binary(0, 0);
     if (peek() != '\0') failed_ = true;
-    if (failed_) return make_diag(diag::layout_case_syntax, fmt::format("'{}' is no formula of {}", text_, variable_));
+    if (failed_)
+      return make_diag(diag::layout_case_syntax,
+                       fmt::format("'{}' is no formula of {}", text_, variable_));
     return v;
   }
 
@@ -49,26 +51,41 @@ class Formula {
   int operator_at(int level) {
     char c = peek(), d = pos_ + 1 < text_.size() ? text_[pos_ + 1] : '\0';
     switch (level) {
-      case 0: return c == '|' ? 1 : 0;
-      case 1: return c == '^' ? 1 : 0;
-      case 2: return c == '&' ? 1 : 0;
-      case 3: return (c == '<' && d == '<') || (c == '>' && d == '>') ? 2 : 0;
-      case 4: return c == '+' || c == '-' ? 1 : 0;
-      default: return c == '/' && d == '/' ? 2 : c == '*' || c == '/' || c == '%' ? 1 : 0;
+      case 0:
+        return c == '|' ? 1 : 0;
+      case 1:
+        return c == '^' ? 1 : 0;
+      case 2:
+        return c == '&' ? 1 : 0;
+      case 3:
+        return (c == '<' && d == '<') || (c == '>' && d == '>') ? 2 : 0;
+      case 4:
+        return c == '+' || c == '-' ? 1 : 0;
+      default:
+        return c == '/' && d == '/' ? 2 : c == '*' || c == '/' || c == '%' ? 1 : 0;
     }
   }
   int64_t combine(char op, int64_t a, int64_t b) {
     auto wrap = [](auto x) { return static_cast<int64_t>(x); };
     switch (op) {
-      case '|': return a | b;
-      case '^': return a ^ b;
-      case '&': return a & b;
-      case '<': return failed_ |= b < 0 || b > 62, failed_ ? 0 : wrap(static_cast<uint64_t>(a) << b);
-      case '>': return failed_ |= b < 0 || b > 62, failed_ ? 0 : a >> b;
-      case '+': return wrap(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-      case '-': return wrap(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
-      case '*': return wrap(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-      default: break;
+      case '|':
+        return a | b;
+      case '^':
+        return a ^ b;
+      case '&':
+        return a & b;
+      case '<':
+        return failed_ |= b < 0 || b > 62, failed_ ? 0 : wrap(static_cast<uint64_t>(a) << b);
+      case '>':
+        return failed_ |= b < 0 || b > 62, failed_ ? 0 : a >> b;
+      case '+':
+        return wrap(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
+      case '-':
+        return wrap(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+      case '*':
+        return wrap(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
+      default:
+        break;
     }
     if (b <= 0) return failed_ = true, 0;
     int64_t quotient = a / b - (a % b < 0);
@@ -130,7 +147,8 @@ Result<Outcome> sw_equal(Args a, const std::string& expected) {
   TESS_TRY(Swizzle s, parse_swizzle(a[0]));
   Formula f(a[1], 'x');
   int bits = s.m + std::abs(s.s) + s.b;
-  if (bits > 22) return make_diag(diag::layout_limit, "the swizzle's period is too long to compare");
+  if (bits > 22)
+    return make_diag(diag::layout_limit, "the swizzle's period is too long to compare");
   bool equal = true;
   for (int64_t x = 0; equal && x < int64_t{1} << bits; ++x) {
     TESS_TRY(int64_t y, f.at(x));
@@ -144,7 +162,8 @@ Result<Outcome> sw_involution(Args a, const std::string& expected) {
   TESS_TRY(int64_t n, to_integer(a[1]));
   if (n > kMaxPoints) return make_diag(diag::layout_limit, "too many points");
   bool holds = true;
-  for (int64_t x = 0; x < n; ++x) holds = holds && apply(s, apply(s, static_cast<uint64_t>(x))) == static_cast<uint64_t>(x);
+  for (int64_t x = 0; x < n; ++x)
+    holds = holds && apply(s, apply(s, static_cast<uint64_t>(x))) == static_cast<uint64_t>(x);
   return yes_no(holds, expected);
 }
 
@@ -152,8 +171,11 @@ Result<Outcome> sw_recast(Args a, const std::string& expected) {
   TESS_TRY(Swizzle s, parse_swizzle(a[0]));
   TESS_TRY(int64_t from, to_integer(a[1]));
   TESS_TRY(int64_t to, to_integer(a[2]));
-  if (from < 1 || to < 1 || !std::has_single_bit(static_cast<uint64_t>(from)) || !std::has_single_bit(static_cast<uint64_t>(to))) return bad("units are powers of two");
-  s.m += std::countr_zero(static_cast<uint64_t>(from)) - std::countr_zero(static_cast<uint64_t>(to));
+  if (from < 1 || to < 1 || !std::has_single_bit(static_cast<uint64_t>(from)) ||
+      !std::has_single_bit(static_cast<uint64_t>(to)))
+    return bad("units are powers of two");
+  s.m +=
+      std::countr_zero(static_cast<uint64_t>(from)) - std::countr_zero(static_cast<uint64_t>(to));
   if (s.m < 0) return bad("the swizzle would move parts of an element");
   return compare_text(cute::print(s), expected);
 }
@@ -192,14 +214,19 @@ Result<Vector> integers(Args a) {
 
 Result<Outcome> smem_choose(Args a, const std::string& expected) {
   TESS_TRY(Vector v, integers(a));
-  if (v[0] < 1 || v[1] < 1 || v[1] > 128 || v[0] > int64_t{1} << 40) return bad("an extent and bits of an element");
+  if (v[0] < 1 || v[1] < 1 || v[1] > 128 || v[0] > int64_t{1} << 40)
+    return bad("an extent and bits of an element");
   int64_t row_bytes = std::max<int64_t>(1, v[0] * v[1] / 8);
   int64_t per_phase = std::max<int64_t>(1, 128 / row_bytes);
-  return compare_text(fmt::format("({},{},{})", 128 / v[1], per_phase, std::max<int64_t>(1, 8 / per_phase)), expected);
+  return compare_text(
+      fmt::format("({},{},{})", 128 / v[1], per_phase, std::max<int64_t>(1, 8 / per_phase)),
+      expected);
 }
 
 bool powers(const Vector& v) {
-  return std::all_of(v.begin(), v.end(), [](int64_t x) { return x > 0 && x < int64_t{1} << 31 && std::has_single_bit(static_cast<uint64_t>(x)); });
+  return std::all_of(v.begin(), v.end(), [](int64_t x) {
+    return x > 0 && x < int64_t{1} << 31 && std::has_single_bit(static_cast<uint64_t>(x));
+  });
 }
 
 Result<Outcome> smem_ll(Args a, const std::string& expected) {
@@ -208,7 +235,8 @@ Result<Outcome> smem_ll(Args a, const std::string& expected) {
   int64_t vec = v[0], per_phase = v[1], max_phase = v[2], rows = v[3], cols = v[4];
   NamedLinear m{{{"offset", {}}}, {{"d0", rows}, {"d1", cols}}};
   for (int64_t c = 1; c < cols; c *= 2) m.in[0].bases.push_back({0, c});
-  for (int64_t r = 1; r < rows; r *= 2) m.in[0].bases.push_back({r, vec * (r / per_phase % max_phase) % cols});
+  for (int64_t r = 1; r < rows; r *= 2)
+    m.in[0].bases.push_back({r, vec * (r / per_phase % max_phase) % cols});
   Outcome o{print_linear(m), false};
   TESS_TRY(NamedLinear want, parse_linear(expected));
   o.pass = same_linear(m, want);
@@ -217,7 +245,8 @@ Result<Outcome> smem_ll(Args a, const std::string& expected) {
 
 Result<Outcome> smem_phase(Args a, const std::string& expected) {
   TESS_TRY(Vector v, integers(a));
-  if (!powers({v[0], v[1], v[2]}) || v[3] < 0 || v[4] < 0) return bad("vec, perPhase and maxPhase are powers of two");
+  if (!powers({v[0], v[1], v[2]}) || v[3] < 0 || v[4] < 0)
+    return bad("vec, perPhase and maxPhase are powers of two");
   return compare_text(fmt::format("{}", v[4] ^ (v[0] * (v[3] / v[1] % v[2]))), expected);
 }
 
@@ -246,7 +275,9 @@ Result<Outcome> bank_matrix(Args a, const std::string& expected) {
 Result<Outcome> frag_at(Args a, const std::string& expected) {
   TESS_TRY(Layout l, named_atom(a[0]));
   TESS_TRY(Vector at, to_tuple(a[1]));
-  if (at.size() != 2 || at[0] < 0 || at[0] >= threads_of(l) || at[1] < 0 || at[1] >= registers_of(l)) return bad("(lane,register) lies outside the fragment");
+  if (at.size() != 2 || at[0] < 0 || at[0] >= threads_of(l) || at[1] < 0 ||
+      at[1] >= registers_of(l))
+    return bad("(lane,register) lies outside the fragment");
   LayoutPoint p;
   p.lane = at[0] % 32;
   p.warp = at[0] / 32;
@@ -270,7 +301,10 @@ Result<Outcome> frag_ll(Args a, const std::string& expected) {
   TESS_TRY(NamedLinear want, parse_linear(expected));
   std::vector<std::string> names;
   char operand = a[0].back();
-  if (l.shape.size() == 2 && operand >= 'A' && operand <= 'C') names = operand == 'A' ? std::vector<std::string>{"m", "k"} : operand == 'B' ? std::vector<std::string>{"k", "n"} : std::vector<std::string>{"m", "n"};
+  if (l.shape.size() == 2 && operand >= 'A' && operand <= 'C')
+    names = operand == 'A'   ? std::vector<std::string>{"m", "k"}
+            : operand == 'B' ? std::vector<std::string>{"k", "n"}
+                             : std::vector<std::string>{"m", "n"};
   else
     for (const auto& o : want.out) names.push_back(o.first);
   TESS_TRY(NamedLinear m, linear_of_layout(l, names, false));
@@ -291,17 +325,20 @@ Result<Outcome> product_linear(Args a, const std::string& expected) {
   return Outcome{print_linear(m), same_linear(m, want)};
 }
 
-// (thread, value bit) -> bit offset: 32 value bits a matrix, 16 of them an element; rows of 128 bits.
+// (thread, value bit) -> bit offset: 32 value bits a matrix, 16 of them an element; rows of 128
+// bits.
 Result<Outcome> matrix_cute(Args a, const std::string& expected) {
   TESS_TRY(Layout l, named_atom("ldmatrix." + a[0]));
   TESS_TRY(Layout rows, row_major(l.shape));
   TESS_TRY(Layout elements, compose(rows, l));
   cute::Modes threads, values{{16, 1}};
-  for (const Digit& d : elements.digits) (d.label == Label::reg ? values : threads).push_back({d.size, d.out[0] * 16});
+  for (const Digit& d : elements.digits)
+    (d.label == Label::reg ? values : threads).push_back({d.size, d.out[0] * 16});
   cute::Cute got;
   got.top = {threads, values};
   TESS_TRY(cute::Cute want, cute::parse(expected));
-  std::string text = fmt::format("{},{}", cute::print(cute::of(cute::coalesce(threads))), cute::print(cute::of(cute::coalesce(values))));
+  std::string text = fmt::format("{},{}", cute::print(cute::of(cute::coalesce(threads))),
+                                 cute::print(cute::of(cute::coalesce(values))));
   Outcome o{text, false};
   TESS_TRY(o.pass, cute::same(got, want, true));
   return o;

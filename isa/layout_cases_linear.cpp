@@ -57,16 +57,19 @@ Vector apply_linear(const NamedLinear& m, const std::vector<std::pair<std::strin
 }
 
 // m with its outputs in the order of `names`; none if the names differ.
-std::optional<NamedLinear> reorder_outputs(const NamedLinear& m, const std::vector<std::pair<std::string, int64_t>>& like) {
+std::optional<NamedLinear> reorder_outputs(
+    const NamedLinear& m, const std::vector<std::pair<std::string, int64_t>>& like) {
   if (m.out.size() != like.size()) return std::nullopt;
   NamedLinear r = m;
   for (size_t j = 0; j < like.size(); ++j) {
-    auto it = std::find_if(m.out.begin(), m.out.end(), [&](const auto& o) { return o.first == like[j].first; });
+    auto it = std::find_if(m.out.begin(), m.out.end(),
+                           [&](const auto& o) { return o.first == like[j].first; });
     if (it == m.out.end()) return std::nullopt;
     size_t from = it - m.out.begin();
     r.out[j] = *it;
     for (size_t i = 0; i < m.in.size(); ++i)
-      for (size_t b = 0; b < m.in[i].bases.size(); ++b) r.in[i].bases[b][j] = m.in[i].bases[b][from];
+      for (size_t b = 0; b < m.in[i].bases.size(); ++b)
+        r.in[i].bases[b][j] = m.in[i].bases[b][from];
   }
   return r;
 }
@@ -86,7 +89,8 @@ Result<Outcome> at(Args a, const std::string& expected) {
     auto pair = split_trim(part, "=");
     if (pair.size() != 2) return bad("expected name=value");
     TESS_TRY(int64_t v, to_integer(pair[1]));
-    auto it = std::find_if(m.in.begin(), m.in.end(), [&](const auto& in) { return in.name == pair[0]; });
+    auto it =
+        std::find_if(m.in.begin(), m.in.end(), [&](const auto& in) { return in.name == pair[0]; });
     if (it == m.in.end()) return bad(fmt::format("there is no input '{}'", pair[0]));
     where.emplace_back(pair[0], v);
   }
@@ -108,7 +112,8 @@ Result<Outcome> of(Args a, const std::string& expected) {
   auto m = linear_of(l);
   if (!m || m->constant != 0) return compare_text("not-linear", expected);
   std::string text = "[";
-  for (size_t i = 0; i < m->columns.size(); ++i) text += fmt::format("{}{}", i ? "," : "", m->columns[i]);
+  for (size_t i = 0; i < m->columns.size(); ++i)
+    text += fmt::format("{}{}", i ? "," : "", m->columns[i]);
   return compare_text(text + "]", expected);
 }
 
@@ -117,8 +122,10 @@ Result<Outcome> compose(Args a, const std::string& expected) {
   TESS_TRY(NamedLinear second, parse_linear(a[1]));
   NamedLinear r{first.in, second.out};
   for (const auto& [name, size] : first.out) {
-    auto it = std::find_if(second.in.begin(), second.in.end(), [&](const auto& in) { return in.name == name; });
-    if (it == second.in.end() || (int64_t{1} << it->bases.size()) < size) return bad(fmt::format("output '{}' does not fit the second map", name));
+    auto it = std::find_if(second.in.begin(), second.in.end(),
+                           [&](const auto& in) { return in.name == name; });
+    if (it == second.in.end() || (int64_t{1} << it->bases.size()) < size)
+      return bad(fmt::format("output '{}' does not fit the second map", name));
   }
   for (auto& in : r.in)
     for (Vector& v : in.bases) {
@@ -133,14 +140,18 @@ Result<NamedLinear> direct_sum(const NamedLinear& a, const NamedLinear& b) {
   NamedLinear r;
   r.out = a.out;
   for (const auto& [name, size] : b.out)
-    if (std::none_of(a.out.begin(), a.out.end(), [&](const auto& o) { return o.first == name; })) r.out.emplace_back(name, 1);
+    if (std::none_of(a.out.begin(), a.out.end(), [&](const auto& o) { return o.first == name; }))
+      r.out.emplace_back(name, 1);
   std::vector<int64_t> low;  // a's sizes by r's outputs
   for (const auto& o : r.out) low.push_back(o.second);
   std::vector<size_t> place;  // of b's outputs in r
   for (const auto& [name, size] : b.out) {
-    size_t j = std::find_if(r.out.begin(), r.out.end(), [&](const auto& o) { return o.first == name; }) - r.out.begin();
+    size_t j =
+        std::find_if(r.out.begin(), r.out.end(), [&](const auto& o) { return o.first == name; }) -
+        r.out.begin();
     place.push_back(j);
-    if (size > (int64_t{1} << kMaxLayoutBits) / r.out[j].second) return make_diag(diag::layout_limit, "an output reaches 2^62");
+    if (size > (int64_t{1} << kMaxLayoutBits) / r.out[j].second)
+      return make_diag(diag::layout_limit, "an output reaches 2^62");
     r.out[j].second *= size;
   }
   for (const auto& in : a.in) {
@@ -148,7 +159,8 @@ Result<NamedLinear> direct_sum(const NamedLinear& a, const NamedLinear& b) {
     for (Vector& v : r.in.back().bases) v.resize(r.out.size(), 0);
   }
   for (const auto& in : b.in) {
-    auto it = std::find_if(r.in.begin(), r.in.end(), [&](const auto& x) { return x.name == in.name; });
+    auto it =
+        std::find_if(r.in.begin(), r.in.end(), [&](const auto& x) { return x.name == in.name; });
     if (it == r.in.end()) it = r.in.insert(r.in.end(), {in.name, {}});
     for (const Vector& v : in.bases) {
       Vector shifted(r.out.size(), 0);
@@ -224,11 +236,15 @@ Result<Outcome> consecutive(Args a, const std::string& expected) {
   if (m.in.empty() || m.out.empty()) return compare_text("1", expected);
   size_t run = 0;
   const auto& first = m.in[0].bases;
-  auto is_unit = [&](const Vector& v, size_t b) { return v[0] == int64_t{1} << b && std::all_of(v.begin() + 1, v.end(), [](int64_t x) { return x == 0; }); };
+  auto is_unit = [&](const Vector& v, size_t b) {
+    return v[0] == int64_t{1} << b &&
+           std::all_of(v.begin() + 1, v.end(), [](int64_t x) { return x == 0; });
+  };
   while (run < first.size() && is_unit(first[run], run)) ++run;
   uint64_t others = 0;
   for (size_t i = 0; i < m.in.size(); ++i)
-    for (size_t b = i == 0 ? run : 0; b < m.in[i].bases.size(); ++b) others |= static_cast<uint64_t>(m.in[i].bases[b][0]);
+    for (size_t b = i == 0 ? run : 0; b < m.in[i].bases.size(); ++b)
+      others |= static_cast<uint64_t>(m.in[i].bases[b][0]);
   if (others != 0) run = std::min<size_t>(run, std::countr_zero(others));
   return compare_text(fmt::format("{}", int64_t{1} << run), expected);
 }
@@ -251,7 +267,8 @@ Result<Outcome> subset(Args a, const std::string& expected) {
   TESS_TRY(NamedLinear y0, parse_linear(a[1]));
   auto y = reorder_outputs(y0, x.out);
   if (!y) return bad("the two maps have different outputs");
-  for (size_t j = 0; j < x.out.size(); ++j) x.out[j].second = y->out[j].second = std::max(x.out[j].second, y->out[j].second);
+  for (size_t j = 0; j < x.out.size(); ++j)
+    x.out[j].second = y->out[j].second = std::max(x.out[j].second, y->out[j].second);
   return yes_no(solve_columns(columns(*y), columns(x)).has_value(), expected);
 }
 
@@ -266,8 +283,16 @@ Result<Outcome> surjective(Args a, const std::string& expected) {
 }
 
 constexpr OperationRow kOperations[] = {
-    {"ll.at", 2, at},          {"ll.of", 1, of},           {"ll.compose", 2, compose}, {"ll.mul", 2, multiply}, {"ll.divleft", 2, divide_left},
-    {"ll.invcompose", 2, invert_compose}, {"ll.consec", 1, consecutive}, {"ll.free", 1, free_bits}, {"ll.subset", 2, subset}, {"ll.injective", 1, injective},
+    {"ll.at", 2, at},
+    {"ll.of", 1, of},
+    {"ll.compose", 2, compose},
+    {"ll.mul", 2, multiply},
+    {"ll.divleft", 2, divide_left},
+    {"ll.invcompose", 2, invert_compose},
+    {"ll.consec", 1, consecutive},
+    {"ll.free", 1, free_bits},
+    {"ll.subset", 2, subset},
+    {"ll.injective", 1, injective},
     {"ll.surjective", 1, surjective},
 };
 
@@ -295,7 +320,8 @@ Result<NamedLinear> parse_linear(std::string_view text) {
           TESS_TRY(int64_t v, s.integer());
           in.bases.push_back({v});
         }
-        if (in.bases.size() > 62) return s.error(diag::layout_limit, "an input has more than 62 bits");
+        if (in.bases.size() > 62)
+          return s.error(diag::layout_limit, "an input has more than 62 bits");
       } while (s.take(','));
       TESS_CHECK(s.expect(']'));
     }
@@ -305,7 +331,8 @@ Result<NamedLinear> parse_linear(std::string_view text) {
     std::string name(s.word());
     TESS_CHECK(s.expect('/'));
     TESS_TRY(int64_t size, s.integer());
-    if (size < 1 || !std::has_single_bit(static_cast<uint64_t>(size))) return s.error(diag::layout_syntax, "an output's size is a power of two");
+    if (size < 1 || !std::has_single_bit(static_cast<uint64_t>(size)))
+      return s.error(diag::layout_syntax, "an output's size is a power of two");
     m.out.emplace_back(std::move(name), size);
   } while (s.take(','));
   TESS_CHECK(s.expect('}'));
@@ -319,7 +346,8 @@ Result<NamedLinear> parse_linear(std::string_view text) {
         if (v[j] < 0 || v[j] >= m.out[j].second) return bad("a basis lies outside the output");
     }
   }
-  if (total > 62 || inputs > 62) return make_diag(diag::layout_limit, "a map has more than 62 input or output bits");
+  if (total > 62 || inputs > 62)
+    return make_diag(diag::layout_limit, "a map has more than 62 input or output bits");
   return m;
 }
 
@@ -331,7 +359,8 @@ std::string print_linear(const NamedLinear& m) {
     text += "] ";
   }
   text += "-> ";
-  for (size_t j = 0; j < m.out.size(); ++j) text += fmt::format("{}{}/{}", j ? "," : "", m.out[j].first, m.out[j].second);
+  for (size_t j = 0; j < m.out.size(); ++j)
+    text += fmt::format("{}{}/{}", j ? "," : "", m.out[j].first, m.out[j].second);
   return text + "}";
 }
 
@@ -355,7 +384,9 @@ Result<Layout> register_layout(const NamedLinear& m) {
   constexpr std::string_view kNames[] = {"reg", "lane", "warp", "cta"};
   for (int label = 0; label < 4; ++label)
     for (const auto& in : m.in) {
-      std::string_view name = in.name == "block" ? "cta" : in.name == "register" ? "reg" : std::string_view(in.name);
+      std::string_view name = in.name == "block"      ? "cta"
+                              : in.name == "register" ? "reg"
+                                                      : std::string_view(in.name);
       if (name != kNames[label]) continue;
       for (size_t b = 0; b < in.bases.size(); ++b) {
         l.in.push_back({static_cast<Label>(label), 0, static_cast<uint8_t>(b)});
@@ -364,22 +395,27 @@ Result<Layout> register_layout(const NamedLinear& m) {
     }
   std::vector<int64_t> shape;
   for (const auto& [name, size] : m.out) shape.push_back(size);
-  if (shape.empty() || shape.size() > kMaxLayoutRank) return make_diag(diag::layout_limit, "a layout has 1 to 8 outputs");
+  if (shape.empty() || shape.size() > kMaxLayoutRank)
+    return make_diag(diag::layout_limit, "a layout has 1 to 8 outputs");
   return layout_of(l, shape, 0);
 }
 
-Result<NamedLinear> linear_of_layout(const Layout& l, std::vector<std::string> names, bool with_warp) {
+Result<NamedLinear> linear_of_layout(const Layout& l, std::vector<std::string> names,
+                                     bool with_warp) {
   auto m = linear_of(l);
   if (!m || m->constant != 0) return make_diag(diag::layout_not_expressible, "not linear over F2");
   NamedLinear r;
   for (size_t j = 0; j < l.shape.size(); ++j) {
-    if (!std::has_single_bit(static_cast<uint64_t>(l.shape[j]))) return make_diag(diag::layout_not_expressible, "not linear over F2: the shape is no power of two");
+    if (!std::has_single_bit(static_cast<uint64_t>(l.shape[j])))
+      return make_diag(diag::layout_not_expressible,
+                       "not linear over F2: the shape is no power of two");
     r.out.emplace_back(j < names.size() ? names[j] : fmt::format("d{}", j), l.shape[j]);
   }
   auto add = [&](std::string name, Label label, int dim) {
     NamedLinear::In in{std::move(name), {}};
     for (size_t i = 0; i < m->in.size(); ++i)
-      if (m->in[i].label == label && m->in[i].dim == dim) in.bases.push_back(unpack_bits(m->columns[i], m->widths));
+      if (m->in[i].label == label && m->in[i].dim == dim)
+        in.bases.push_back(unpack_bits(m->columns[i], m->widths));
     r.in.push_back(std::move(in));
   };
   if (l.dims == 0) {
@@ -388,7 +424,8 @@ Result<NamedLinear> linear_of_layout(const Layout& l, std::vector<std::string> n
     if (with_warp || size_of(l, Label::warp) > 1) add("warp", Label::warp, 0);
     if (size_of(l, Label::cta) > 1) add("block", Label::cta, 0);
   }
-  for (int d = 0; d < l.dims; ++d) add(l.dims == 1 ? "offset" : fmt::format("d{}", d), Label::dim, d);
+  for (int d = 0; d < l.dims; ++d)
+    add(l.dims == 1 ? "offset" : fmt::format("d{}", d), Label::dim, d);
   return r;
 }
 

@@ -39,7 +39,8 @@ Result<std::vector<PlacedMode>> place_modes(const Vector& shape, const Vector& m
   for (size_t d = 0; d < shape.size(); ++d) {
     int64_t covered = 1;
     while (next < modes.size() && (covered < shape[d] || modes[next] == 1)) {
-      if (modes[next] < 1 || modes[next] > shape[d] / covered) return bad("the modes do not multiply to the shape");
+      if (modes[next] < 1 || modes[next] > shape[d] / covered)
+        return bad("the modes do not multiply to the shape");
       covered *= modes[next++];
       placed.push_back({d, shape[d] / covered});
     }
@@ -56,9 +57,11 @@ Result<Layout> normal_form(LayoutScanner& s) {
     TESS_CHECK(s.expect(i == 3 ? ')' : ';'));
   }
   const Vector &shape = part[0], &modes = part[1];
-  if (shape.empty() || shape.size() > kMaxLayoutRank) return make_diag(diag::layout_limit, "a layout has 1 to 8 dimensions");
+  if (shape.empty() || shape.size() > kMaxLayoutRank)
+    return make_diag(diag::layout_limit, "a layout has 1 to 8 dimensions");
   for (int64_t size : shape)
-    if (size < 1 || size >= int64_t{1} << 31) return make_diag(diag::layout_limit, "a size is below 1 or too large");
+    if (size < 1 || size >= int64_t{1} << 31)
+      return make_diag(diag::layout_limit, "a size is below 1 or too large");
   TESS_TRY(auto placed, place_modes(shape, modes));
   Layout l;
   l.shape = shape;
@@ -69,7 +72,8 @@ Result<Layout> normal_form(LayoutScanner& s) {
       int64_t mode = (*list)[i];
       Digit d{label, 0, mode < 0 ? -mode : 0, Vector(shape.size(), 0)};
       if (mode >= 0) {
-        if (mode >= static_cast<int64_t>(modes.size()) || used[mode]) return bad("a mode number is out of range or used twice");
+        if (mode >= static_cast<int64_t>(modes.size()) || used[mode])
+          return bad("a mode number is out of range or used twice");
         used[mode] = true;
         d.size = modes[mode];
         d.out[placed[mode].dim] = placed[mode].weight;
@@ -77,7 +81,8 @@ Result<Layout> normal_form(LayoutScanner& s) {
       l.digits.push_back(std::move(d));
     }
   for (size_t i = 0; i < used.size(); ++i)
-    if (!used[i] && modes[i] != 1) return bad("a mode belongs neither to the threads nor to the registers");
+    if (!used[i] && modes[i] != 1)
+      return bad("a mode belongs neither to the threads nor to the registers");
   return canonical_layout(std::move(l));
 }
 
@@ -102,7 +107,9 @@ std::string print_threads(const Layout& l) {
 }
 
 Result<Outcome> compare_threads(const Result<Layout>& got, const std::string& expected) {
-  if (!got) return expected == "none" ? Result<Outcome>(Outcome{"none", true}) : Result<Outcome>(got.error());
+  if (!got)
+    return expected == "none" ? Result<Outcome>(Outcome{"none", true})
+                              : Result<Outcome>(got.error());
   Outcome o{print_threads(*got), false};
   if (expected == "none" || expected == "reject") return o;
   TESS_TRY(Layout want, parse_threads(expected));
@@ -113,7 +120,9 @@ Result<Outcome> compare_threads(const Result<Layout>& got, const std::string& ex
 Result<Outcome> at(Args a, const std::string& expected) {
   TESS_TRY(Layout l, parse_threads(a[0]));
   TESS_TRY(Vector where, to_tuple(a[1]));
-  if (where.size() != 2 || where[0] < 0 || where[0] >= threads_of(l) || where[1] < 0 || where[1] >= registers_of(l)) return bad("(thread,register) lies outside the layout");
+  if (where.size() != 2 || where[0] < 0 || where[0] >= threads_of(l) || where[1] < 0 ||
+      where[1] >= registers_of(l))
+    return bad("(thread,register) lies outside the layout");
   LayoutPoint p;
   p.lane = where[0];
   p.reg = where[1];
@@ -131,7 +140,8 @@ Result<Outcome> holders(Args a, const std::string& expected) {
   LayoutPoint p;
   for (p.lane = 0; p.lane < threads_of(l); ++p.lane)
     for (p.reg = 0; p.reg < registers_of(l); ++p.reg)
-      if (apply(l, p) == index) text += fmt::format("{}({},{})", text.size() > 1 ? "," : "", p.lane, p.reg);
+      if (apply(l, p) == index)
+        text += fmt::format("{}({},{})", text.size() > 1 ? "," : "", p.lane, p.reg);
   return compare_text(text + ")", expected);
 }
 
@@ -159,7 +169,8 @@ Result<Outcome> left_quotient(Args a, const std::string& expected) {
 }
 
 constexpr OperationRow kOperations[] = {
-    {"rl.at", 2, at}, {"rl.holders", 2, holders}, {"rl.canon", 1, canon}, {"rl.divide", 2, quotient}, {"rl.ldivide", 2, left_quotient},
+    {"rl.at", 2, at},           {"rl.holders", 2, holders},       {"rl.canon", 1, canon},
+    {"rl.divide", 2, quotient}, {"rl.ldivide", 2, left_quotient},
 };
 
 }  // namespace
@@ -173,7 +184,8 @@ Result<Layout> parse_threads(const std::string& text) {
   do {
     TESS_TRY(Layout f, thread_factor(s));
     factors.push_back(std::move(f));
-    if (factors.size() > 64) return s.error(diag::layout_limit, "a product has more than 64 factors");
+    if (factors.size() > 64)
+      return s.error(diag::layout_limit, "a product has more than 64 factors");
   } while (s.take('.'));
   if (!s.at_end()) return s.error(diag::layout_syntax, "the layout ends before this");
   Layout l = std::move(factors.back());
@@ -188,7 +200,8 @@ Result<std::string> print_normal_form(const Layout& l) {
     size_t digit;
     int64_t weight, size;
   };
-  if (!l.bits.identity() || l.dims > 0) return make_diag(diag::layout_not_expressible, "the normal form of products has no xor");
+  if (!l.bits.identity() || l.dims > 0)
+    return make_diag(diag::layout_not_expressible, "the normal form of products has no xor");
   std::vector<int> number(l.digits.size(), -1);
   std::string shape, modes, spatial, local;
   int next = 0;
@@ -196,20 +209,24 @@ Result<std::string> print_normal_form(const Layout& l) {
     std::vector<Mode> mine;
     for (size_t i = 0; i < l.digits.size(); ++i)
       if (l.digits[i].out[d] != 0) mine.push_back({i, l.digits[i].out[d], l.digits[i].size});
-    std::sort(mine.begin(), mine.end(), [](const Mode& a, const Mode& b) { return a.weight > b.weight; });
+    std::sort(mine.begin(), mine.end(),
+              [](const Mode& a, const Mode& b) { return a.weight > b.weight; });
     int64_t weight = l.shape[d];
     for (const Mode& m : mine) {
-      if (number[m.digit] >= 0 || weight != m.weight * m.size) return make_diag(diag::layout_not_expressible, "a dimension is no product of its digits");
+      if (number[m.digit] >= 0 || weight != m.weight * m.size)
+        return make_diag(diag::layout_not_expressible, "a dimension is no product of its digits");
       weight = m.weight;
       number[m.digit] = next++;
       modes += fmt::format("{}{}", modes.empty() ? "" : ",", m.size);
     }
-    if (weight != 1) return make_diag(diag::layout_not_expressible, "a dimension is no product of its digits");
+    if (weight != 1)
+      return make_diag(diag::layout_not_expressible, "a dimension is no product of its digits");
     shape += fmt::format("{}{}", d ? "," : "", l.shape[d]);
   }
   for (size_t i = l.digits.size(); i-- > 0;) {
     std::string& list = l.digits[i].label == Label::reg ? local : spatial;
-    list += fmt::format("{}{}", list.empty() ? "" : ",", number[i] >= 0 ? number[i] : -l.digits[i].size);
+    list += fmt::format("{}{}", list.empty() ? "" : ",",
+                        number[i] >= 0 ? number[i] : -l.digits[i].size);
   }
   return fmt::format("rl(({});({});({});({}))", shape, modes, spatial, local);
 }

@@ -12,7 +12,7 @@ namespace tess::cases {
 Result<Layout> parse_threads(const std::string& text);
 // "rl(shape;modes;spatial;local)" of a layout whose dimensions are products of its digits.
 Result<std::string> print_normal_form(const Layout& l);
-std::string dotted(const std::string& product);  // "a * b" as "a.b"
+std::string dotted(const std::string& product);                  // "a * b" as "a.b"
 Result<std::vector<int64_t>> to_tuple(const std::string& text);  // "(1,2)" or "1"
 std::string print_tuple(const std::vector<int64_t>& v);
 std::span<const OperationRow> thread_operations();

@@ -25,13 +25,17 @@ std::optional<Move> linear_class(const LinearLayout& src, const LinearLayout& ds
   std::vector<Echelon> span(4);
   for (int level = 0; level < 4; ++level)
     for (size_t i = 0; i < src.in.size(); ++i)
-      if (static_cast<int>(src.in[i].label) <= level) span[level].insert(src.columns[i], static_cast<int>(i));
+      if (static_cast<int>(src.in[i].label) <= level)
+        span[level].insert(src.columns[i], static_cast<int>(i));
   auto source_column = [&](const InputBit& in) -> std::optional<uint64_t> {
     for (size_t i = 0; i < src.in.size(); ++i)
       if (src.in[i] == in) return src.columns[i];
     return std::nullopt;
   };
-  auto bits_of = [](const LinearLayout& m, Label label) { return std::count_if(m.in.begin(), m.in.end(), [&](const InputBit& b) { return b.label == label; }); };
+  auto bits_of = [](const LinearLayout& m, Label label) {
+    return std::count_if(m.in.begin(), m.in.end(),
+                         [&](const InputBit& b) { return b.label == label; });
+  };
   bool same = src.constant == dst.constant && bits_of(src, Label::reg) == bits_of(dst, Label::reg);
   int worst = 0;
   for (size_t i = 0; i < dst.in.size(); ++i) {
@@ -53,7 +57,8 @@ std::optional<Move> linear_class(const LinearLayout& src, const LinearLayout& ds
   return static_cast<Move>(std::max(worst, level) + 1);
 }
 
-// Different source registers that one destination register needs over the lanes: each is one shuffle.
+// Different source registers that one destination register needs over the lanes: each is one
+// shuffle.
 int64_t linear_shuffles(const LinearLayout& c, int64_t registers, int reg_bits) {
   uint64_t reg_mask = reg_bits == 0 ? 0 : (uint64_t{1} << reg_bits) - 1;
   std::vector<uint64_t> rows;
@@ -96,7 +101,9 @@ Result<JudgedMove> judge_class(const Layout& src, const Layout& dst) {
     for (int level = 0; level < 4; ++level) holders[level].insert(key(level, e, p));
   }
   JudgedMove result;
-  bool same = registers_of(src) == registers_of(dst) && size_of(dst, Label::lane) <= size_of(src, Label::lane) && size_of(dst, Label::warp) <= size_of(src, Label::warp) &&
+  bool same = registers_of(src) == registers_of(dst) &&
+              size_of(dst, Label::lane) <= size_of(src, Label::lane) &&
+              size_of(dst, Label::warp) <= size_of(src, Label::warp) &&
               size_of(dst, Label::cta) <= size_of(src, Label::cta);
   int worst = 0;
   spaces = input_spaces(dst);
@@ -107,7 +114,9 @@ Result<JudgedMove> judge_class(const Layout& src, const Layout& dst) {
     int64_t e = element(at);
     int level = 0;
     while (level < 4 && !holders[level].contains(key(level, e, p))) ++level;
-    if (level == 4) return make_diag(diag::layout_no_inverse, "the destination holds an element that the source does not");
+    if (level == 4)
+      return make_diag(diag::layout_no_inverse,
+                       "the destination holds an element that the source does not");
     worst = std::max(worst, level);
   }
   result.where = same ? Move::none : static_cast<Move>(worst + 1);
@@ -123,14 +132,20 @@ std::string_view move_name(Move m) {
 }
 
 Result<Conversion> conversion(const Layout& src, const Layout& dst, int elem_bits) {
-  if (src.dims > 0 || dst.dims > 0) return make_diag(diag::layout_argument, "a conversion is between two register layouts");
-  if (src.shape != dst.shape) return make_diag(diag::layout_shape_mismatch, "a conversion is between two layouts of the same tile");
-  if (elem_bits < 1 || elem_bits > 64) return make_diag(diag::layout_argument, "an element has 1 to 64 bits");
+  if (src.dims > 0 || dst.dims > 0)
+    return make_diag(diag::layout_argument, "a conversion is between two register layouts");
+  if (src.shape != dst.shape)
+    return make_diag(diag::layout_shape_mismatch,
+                     "a conversion is between two layouts of the same tile");
+  if (elem_bits < 1 || elem_bits > 64)
+    return make_diag(diag::layout_argument, "an element has 1 to 64 bits");
   Conversion c;
   auto ls = linear_of(src), ld = linear_of(dst);
   if (ls && ld) {
     auto where = linear_class(*ls, *ld);
-    if (!where) return make_diag(diag::layout_no_inverse, "the destination holds an element that the source does not");
+    if (!where)
+      return make_diag(diag::layout_no_inverse,
+                       "the destination holds an element that the source does not");
     c.where = *where;
     if (c.where == Move::lane) {
       TESS_TRY(Layout move, invert_and_compose(dst, src));
@@ -175,7 +190,8 @@ struct Score {
   auto operator<=>(const Score&) const = default;
 };
 
-Result<SharedChoice> rate(const Candidate& c, int elem_bits, const std::vector<SharedUse>& uses, Score& score) {
+Result<SharedChoice> rate(const Candidate& c, int elem_bits, const std::vector<SharedUse>& uses,
+                          Score& score) {
   SharedChoice choice{c.mem, 1, 0, {}};
   score = {0, 0, c.complexity};
   for (const SharedUse& use : uses) {
@@ -201,13 +217,16 @@ Result<Layout> order_with(const std::vector<int64_t>& shape, size_t fastest, int
 
 }  // namespace
 
-Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int elem_bits, const std::vector<SharedUse>& uses) {
+Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int elem_bits,
+                                          const std::vector<SharedUse>& uses) {
   if (uses.empty()) return make_diag(diag::layout_argument, "no access to choose a layout for");
-  if (shape.empty() || shape.size() > kMaxLayoutRank) return make_diag(diag::layout_limit, "a shape has 1 to 8 dimensions");
+  if (shape.empty() || shape.size() > kMaxLayoutRank)
+    return make_diag(diag::layout_limit, "a shape has 1 to 8 dimensions");
   bool powers = std::has_single_bit(static_cast<unsigned>(elem_bits));
   __int128 size = 1;
   for (int64_t s : shape) {
-    if (s < 1 || (size *= s) >= int64_t{1} << 40) return make_diag(diag::layout_limit, "a shared tile is too large");
+    if (s < 1 || (size *= s) >= int64_t{1} << 40)
+      return make_diag(diag::layout_limit, "a shared tile is too large");
     powers = powers && std::has_single_bit(static_cast<uint64_t>(s));
   }
   std::optional<SharedChoice> best;
@@ -230,8 +249,8 @@ Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int
       TESS_TRY(Layout plain, order_with(shape, j, 0));
       orders.push_back(std::move(plain));
     }
-  // Contiguity decides the number of instructions, the swizzle the conflicts: for each order take the
-  // first swizzle (or padding) that is free of conflicts, then compare orders.
+  // Contiguity decides the number of instructions, the swizzle the conflicts: for each order take
+  // the first swizzle (or padding) that is free of conflicts, then compare orders.
   for (size_t i = 0; i < orders.size(); ++i) {
     int simple = static_cast<int>(i);
     if (consider({orders[i], simple})) continue;
@@ -242,7 +261,8 @@ Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int
         for (int m = 6; m >= 0 && !free_of_conflicts; --m)
           for (int s = b; m + s + b <= width && !free_of_conflicts; ++s) {
             auto swizzled = swizzle({b, m, s}, orders[i]);
-            if (swizzled) free_of_conflicts = consider({std::move(*swizzled), 10 + 10 * b + simple});
+            if (swizzled)
+              free_of_conflicts = consider({std::move(*swizzled), 10 + 10 * b + simple});
           }
     } else {
       size_t fastest = 0;

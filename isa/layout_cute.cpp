@@ -13,7 +13,9 @@ namespace {
 
 constexpr int64_t kBound = int64_t{1} << kMaxLayoutBits;
 
-Diagnostic refuse(std::string why) { return make_diag(diag::layout_no_composition, std::move(why)); }
+Diagnostic refuse(std::string why) {
+  return make_diag(diag::layout_no_composition, std::move(why));
+}
 
 void leaves(const IntTree& shape, const IntTree& stride, Modes& out) {
   if (shape.leaf) {
@@ -34,7 +36,8 @@ Status compact(const IntTree& shape, int64_t& next, IntTree& stride) {
   stride.leaf = shape.leaf;
   stride.value = next;
   if (shape.leaf) {
-    if (shape.value < 1 || __builtin_mul_overflow(next, shape.value, &next) || next >= kBound) return make_diag(diag::layout_limit, "a size is below 1 or a shape above 2^62");
+    if (shape.value < 1 || __builtin_mul_overflow(next, shape.value, &next) || next >= kBound)
+      return make_diag(diag::layout_limit, "a size is below 1 or a shape above 2^62");
     return ok();
   }
   for (const IntTree& kid : shape.kids) {
@@ -48,8 +51,10 @@ Status check(const Modes& m) {
   __int128 n = 1, most = 0;
   for (const Mode& x : m) {
     if (x.size < 1) return make_diag(diag::layout_invalid, "a size is below 1");
-    if ((n *= x.size) >= kBound) return make_diag(diag::layout_limit, "a shape has 2^62 elements or more");
-    most += static_cast<__int128>(x.size) * (x.stride < 0 ? -static_cast<__int128>(x.stride) : x.stride);
+    if ((n *= x.size) >= kBound)
+      return make_diag(diag::layout_limit, "a shape has 2^62 elements or more");
+    most += static_cast<__int128>(x.size) *
+            (x.stride < 0 ? -static_cast<__int128>(x.stride) : x.stride);
     if (most >= kBound) return make_diag(diag::layout_limit, "an offset reaches 2^62");
   }
   return ok();
@@ -86,13 +91,15 @@ Modes digits_as_modes(const Layout& l, int dim) {
 
 // The layout with dimensions b.top and the values of b.
 Result<Layout> as_layout(const std::vector<Modes>& top) {
-  if (top.size() > kMaxLayoutRank) return make_diag(diag::layout_limit, "a layout has at most 8 top-level modes");
+  if (top.size() > kMaxLayoutRank)
+    return make_diag(diag::layout_limit, "a layout has at most 8 top-level modes");
   Layout l;
   l.dims = static_cast<uint8_t>(top.size());
   l.shape = {1};
   l.offset = {0};
   for (size_t i = 0; i < top.size(); ++i)
-    for (const Mode& m : top[i]) l.digits.push_back({Label::dim, static_cast<uint8_t>(i), m.size, {m.stride}});
+    for (const Mode& m : top[i])
+      l.digits.push_back({Label::dim, static_cast<uint8_t>(i), m.size, {m.stride}});
   return canonical_layout(std::move(l));
 }
 
@@ -115,7 +122,8 @@ Result<std::vector<Modes>> compose_modes(const Modes& a, const std::vector<Modes
     std::vector<Modes> r = b;
     for (Modes& m : r)
       for (Mode& x : m)
-        if (__builtin_mul_overflow(x.stride, line[0].stride, &x.stride)) return make_diag(diag::layout_limit, "a stride leaves 64 bits");
+        if (__builtin_mul_overflow(x.stride, line[0].stride, &x.stride))
+          return make_diag(diag::layout_limit, "a stride leaves 64 bits");
     return r;
   }
   TESS_TRY(Layout outer_layout, as_layout({outer}));
@@ -135,18 +143,21 @@ Result<Cute> parse(LayoutScanner& scan) {
     Swizzle sw;
     for (int* part : {&sw.b, &sw.m, &sw.s}) {
       TESS_TRY(int64_t v, scan.integer());
-      if (v < -64 || v > 64) return scan.error(diag::layout_argument, "a swizzle takes small integers");
+      if (v < -64 || v > 64)
+        return scan.error(diag::layout_argument, "a swizzle takes small integers");
       *part = static_cast<int>(v);
       TESS_CHECK(scan.expect(part == &sw.s ? '>' : ','));
     }
     TESS_CHECK(check_swizzle(sw));
-    if (!scan.take(std::string_view("o"))) return scan.error(diag::layout_syntax, "expected 'o' and a layout after a swizzle");
+    if (!scan.take(std::string_view("o")))
+      return scan.error(diag::layout_syntax, "expected 'o' and a layout after a swizzle");
     l.sw = sw;
   }
   TESS_TRY(l.shape, scan.tree());
   if (scan.take(':')) {
     TESS_TRY(l.stride, scan.tree());
-    if (!congruent(l.shape, l.stride)) return scan.error(diag::layout_syntax, "the strides are not bracketed like the shape");
+    if (!congruent(l.shape, l.stride))
+      return scan.error(diag::layout_syntax, "the strides are not bracketed like the shape");
   } else {
     int64_t next = 1;
     TESS_CHECK(compact(l.shape, next, l.stride));
@@ -155,7 +166,8 @@ Result<Cute> parse(LayoutScanner& scan) {
   if (l.shape.leaf) {
     l.top = {{{l.shape.value, l.stride.value}}};
   } else {
-    for (size_t i = 0; i < l.shape.kids.size(); ++i) leaves(l.shape.kids[i], l.stride.kids[i], l.top.emplace_back());
+    for (size_t i = 0; i < l.shape.kids.size(); ++i)
+      leaves(l.shape.kids[i], l.stride.kids[i], l.top.emplace_back());
   }
   TESS_CHECK(check(flat(l)));
   return l;
@@ -216,10 +228,12 @@ Result<int64_t> tree_at(const IntTree& shape, const IntTree& stride, const IntTr
   if (c.leaf) {
     Modes m;
     leaves(shape, stride, m);
-    if (c.value < 0 || c.value >= int64_t{1} << 40) return make_diag(diag::layout_argument, "a coordinate is negative or too large");
+    if (c.value < 0 || c.value >= int64_t{1} << 40)
+      return make_diag(diag::layout_argument, "a coordinate is negative or too large");
     return at(m, c.value);
   }
-  if (shape.leaf || shape.kids.size() != c.kids.size()) return make_diag(diag::layout_argument, "the coordinate is not bracketed like the shape");
+  if (shape.leaf || shape.kids.size() != c.kids.size())
+    return make_diag(diag::layout_argument, "the coordinate is not bracketed like the shape");
   int64_t value = 0;
   for (size_t i = 0; i < c.kids.size(); ++i) {
     TESS_TRY(int64_t part, tree_at(shape.kids[i], stride.kids[i], c.kids[i]));
@@ -248,7 +262,8 @@ Result<bool> same(const Cute& a, const Cute& b, bool by_mode) {
     for (size_t i = 0; i < a.top.size(); ++i)
       if (size(a.top[i]) != size(b.top[i])) return false;
   }
-  if (a.sw == b.sw) return coalesce(flat(a)) == coalesce(flat(b));  // unique as long as sizes are above 1
+  if (a.sw == b.sw)
+    return coalesce(flat(a)) == coalesce(flat(b));  // unique as long as sizes are above 1
   TESS_CHECK(judge_enter(size(a)));
   for (int64_t c = 0; c < size(a); ++c) {
     TESS_TRY(int64_t x, at(a, leaf(c)));
@@ -262,7 +277,8 @@ Modes coalesce(const Modes& m) {
   Modes r;
   for (const Mode& x : m) {
     if (x.size == 1) continue;
-    if (!r.empty() && static_cast<__int128>(r.back().size) * r.back().stride == x.stride) r.back().size *= x.size;
+    if (!r.empty() && static_cast<__int128>(r.back().size) * r.back().stride == x.stride)
+      r.back().size *= x.size;
     else r.push_back(x);
   }
   if (r.empty()) r.push_back({1, 0});
@@ -386,7 +402,9 @@ Result<Modes> left_inverse(const Modes& m) {
     }
     int64_t room = p[i + 1].stride / p[i].stride;
     if (room < p[i].size || p[i + 1].stride % p[i].stride != 0)
-      return make_diag(diag::layout_no_inverse, fmt::format("the strides {} and {} do not divide with room for {}", p[i].stride, p[i + 1].stride, p[i].size));
+      return make_diag(diag::layout_no_inverse,
+                       fmt::format("the strides {} and {} do not divide with room for {}",
+                                   p[i].stride, p[i + 1].stride, p[i].size));
     r.push_back({room, p[i].place});
   }
   return coalesce(r);

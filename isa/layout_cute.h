@@ -1,7 +1,7 @@
-// The shape:stride algebra on nested modes, as CuTe defines its operations, but exact: a composition
-// is refused where R(c) = A(B(c)) has no such layout. A one-dimensional coordinate is split first mode
-// fastest and the last mode is unbounded. The layouts of programs are tess::Layout; this notation
-// serves the calculator and the conformance cases.
+// The shape:stride algebra on nested modes, as CuTe defines its operations, but exact: a
+// composition is refused where R(c) = A(B(c)) has no such layout. A one-dimensional coordinate is
+// split first mode fastest and the last mode is unbounded. The layouts of programs are
+// tess::Layout; this notation serves the calculator and the conformance cases.
 #pragma once
 #include <optional>
 #include <string>

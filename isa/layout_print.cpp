@@ -206,7 +206,8 @@ Result<std::string> spell_product(const Layout& l) {
   // Replicas have no rank of their own, and lanes may regroup: only a text that reads back is a
   // spelling.
   auto back = parse_layout_expr(text);
-  if (!back || !(*back == l || join_lanes(*back) == l)) return cannot("the factors do not read back to the same layout");
+  if (!back || !(*back == l || join_lanes(*back) == l))
+    return cannot("the factors do not read back to the same layout");
   return text;
 }
 

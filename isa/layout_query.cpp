@@ -15,12 +15,15 @@
 namespace tess {
 namespace {
 
-int64_t floor_power(int64_t v) { return v <= 1 ? 1 : int64_t{1} << (std::bit_width(static_cast<uint64_t>(v)) - 1); }
+int64_t floor_power(int64_t v) {
+  return v <= 1 ? 1 : int64_t{1} << (std::bit_width(static_cast<uint64_t>(v)) - 1);
+}
 int64_t power_dividing(int64_t v) { return v == 0 ? int64_t{1} << kMaxLayoutBits : v & -v; }
 
 int64_t widest_allowed(const Layout& reg, const VecLimits& limits) {
   int64_t cap = floor_power(registers_of(reg));
-  if (limits.elem_bits > 0) cap = std::min(cap, floor_power(std::max(1, limits.max_bits / limits.elem_bits)));
+  if (limits.elem_bits > 0)
+    cap = std::min(cap, floor_power(std::max(1, limits.max_bits / limits.elem_bits)));
   if (limits.alignment > 0) cap = std::min(cap, power_dividing(limits.alignment));
   if (limits.mask_run > 0) cap = std::min(cap, power_dividing(limits.mask_run));
   return cap;
@@ -28,7 +31,8 @@ int64_t widest_allowed(const Layout& reg, const VecLimits& limits) {
 
 struct LinearVec {
   int64_t elems;
-  std::vector<uint64_t> slot_masks;  // registers (masks over register bits) that step by 1, 2, 4, ...
+  std::vector<uint64_t>
+      slot_masks;  // registers (masks over register bits) that step by 1, 2, 4, ...
   std::vector<uint64_t> rest_masks;  // a complement, with zero low offset bits
 };
 
@@ -51,7 +55,8 @@ LinearVec linear_vec(const LinearLayout& m, int64_t cap) {
     v.elems *= 2;
   }
   Echelon masks, values;
-  for (size_t i = 0; i < v.slot_masks.size(); ++i) masks.insert(v.slot_masks[i], 0), values.insert(uint64_t{1} << i, 0);
+  for (size_t i = 0; i < v.slot_masks.size(); ++i)
+    masks.insert(v.slot_masks[i], 0), values.insert(uint64_t{1} << i, 0);
   for (size_t i = 0; i < regs.size(); ++i) {
     uint64_t mask = uint64_t{1} << i, value = regs[i];
     for (size_t k = 0; k < v.slot_masks.size(); ++k)
@@ -65,12 +70,13 @@ std::vector<int64_t> linear_order(const LinearVec& v) {
   std::vector<uint64_t> basis = v.slot_masks;
   basis.insert(basis.end(), v.rest_masks.begin(), v.rest_masks.end());
   std::vector<int64_t> order;
-  for (uint64_t x = 0; x < uint64_t{1} << basis.size(); ++x) order.push_back(static_cast<int64_t>(times(basis, x)));
+  for (uint64_t x = 0; x < uint64_t{1} << basis.size(); ++x)
+    order.push_back(static_cast<int64_t>(times(basis, x)));
   return order;
 }
 
-// A sum of digits without overlap: the registers' smallest strides make a run of consecutive offsets;
-// v divides its length, every other stride and the base. Exact when no strides overlap.
+// A sum of digits without overlap: the registers' smallest strides make a run of consecutive
+// offsets; v divides its length, every other stride and the base. Exact when no strides overlap.
 std::optional<int64_t> digit_width(const Layout& offsets, int64_t cap) {
   if (!offsets.bits.identity()) return std::nullopt;
   std::vector<std::pair<int64_t, int64_t>> regs;  // stride, size
@@ -114,13 +120,15 @@ Result<Vec> judge_vec(const Layout& offsets, int64_t cap) {
     }
     if (!copy) order.push_back(r);
   }
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return table[0][a] < table[0][b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return table[0][a] < table[0][b]; });
   for (int64_t v = cap; v > 1; v /= 2) {
     bool fits = static_cast<int64_t>(order.size()) % v == 0;
     for (size_t t = 0; fits && t < table.size(); ++t)
       for (size_t i = 0; fits && i < order.size(); ++i) {
         int64_t first = table[t][order[i / v * v]];
-        fits = first >= 0 && first % v == 0 && table[t][order[i]] == first + static_cast<int64_t>(i % v);
+        fits = first >= 0 && first % v == 0 &&
+               table[t][order[i]] == first + static_cast<int64_t>(i % v);
       }
     if (fits) return Vec{v, std::move(order)};
   }
@@ -128,8 +136,10 @@ Result<Vec> judge_vec(const Layout& offsets, int64_t cap) {
 }
 
 Result<Layout> offsets_of(const Layout& reg, const Layout& mem) {
-  if (!mem.is_memory()) return make_diag(diag::layout_argument, "the second layout of an access is a memory layout");
-  if (reg.dims > 0) return make_diag(diag::layout_argument, "the first layout of an access is a register layout");
+  if (!mem.is_memory())
+    return make_diag(diag::layout_argument, "the second layout of an access is a memory layout");
+  if (reg.dims > 0)
+    return make_diag(diag::layout_argument, "the first layout of an access is a register layout");
   return compose(mem, reg);
 }
 
@@ -138,7 +148,8 @@ Result<Layout> offsets_of(const Layout& reg, const Layout& mem) {
 Result<Vec> vector_access(const Layout& reg, const Layout& mem, const VecLimits& limits) {
   TESS_TRY(Layout offsets, offsets_of(reg, mem));
   int64_t cap = widest_allowed(reg, limits);
-  if (registers_of(reg) > kJudgeLimit) return make_diag(diag::layout_limit, "too many registers to list in order");
+  if (registers_of(reg) > kJudgeLimit)
+    return make_diag(diag::layout_limit, "too many registers to list in order");
   if (auto m = linear_of(offsets)) {
     LinearVec v = linear_vec(*m, cap);
     return Vec{v.elems, linear_order(v)};
@@ -172,7 +183,9 @@ std::optional<std::vector<std::vector<std::pair<int64_t, int64_t>>>> steps(const
 }
 
 bool has_replica(const Layout& l) {
-  return std::any_of(l.digits.begin(), l.digits.end(), [](const Digit& d) { return std::all_of(d.out.begin(), d.out.end(), [](int64_t v) { return v == 0; }); });
+  return std::any_of(l.digits.begin(), l.digits.end(), [](const Digit& d) {
+    return std::all_of(d.out.begin(), d.out.end(), [](int64_t v) { return v == 0; });
+  });
 }
 
 bool invertible(const BitMap& p, const std::vector<int64_t>& shape) {
@@ -195,7 +208,8 @@ Result<bool> is_injective(const Layout& l) {
     bool apart = true;
     for (const auto& c : *by_component) {
       __int128 reach = 0;
-      for (auto [stride, size] : c) apart = apart && stride > reach, reach += static_cast<__int128>(stride) * (size - 1);
+      for (auto [stride, size] : c)
+        apart = apart && stride > reach, reach += static_cast<__int128>(stride) * (size - 1);
     }
     if (apart) return true;
   }
@@ -215,12 +229,15 @@ Result<bool> covers(const Layout& l) {
   if (auto m = linear_of(l)) {
     int bits = 0;
     for (uint8_t w : m->widths) bits += w;
-    bool powers = std::all_of(l.shape.begin(), l.shape.end(), [](int64_t s) { return std::has_single_bit(static_cast<uint64_t>(s)); });
+    bool powers = std::all_of(l.shape.begin(), l.shape.end(), [](int64_t s) {
+      return std::has_single_bit(static_cast<uint64_t>(s));
+    });
     return powers && rank_of(m->columns) == bits;
   }
   bool from_zero = std::all_of(l.offset.begin(), l.offset.end(), [](int64_t v) { return v == 0; });
   if (auto by_component = l.bits.identity() && from_zero ? steps(l) : std::nullopt) {
-    // Sums of steps in ascending order are contiguous from 0 as long as each step is at most the count so far.
+    // Sums of steps in ascending order are contiguous from 0 as long as each step is at most the
+    // count so far.
     for (size_t j = 0; j < l.shape.size(); ++j) {
       __int128 reached = 1;
       for (auto [stride, count] : (*by_component)[j]) {
@@ -239,6 +256,8 @@ Result<bool> covers(const Layout& l) {
   return static_cast<__int128>(seen.size()) == size;
 }
 
-bool divides(const Layout& part, const Layout& whole) { return static_cast<bool>(divide(whole, part)); }
+bool divides(const Layout& part, const Layout& whole) {
+  return static_cast<bool>(divide(whole, part));
+}
 
 }  // namespace tess

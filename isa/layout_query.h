@@ -1,7 +1,7 @@
-// Questions about layouts: vector width, bank conflicts, coverage, conversions, and the shared-memory
-// layout of least conflict. Exact: elimination over F2, digit rules that decide, or enumeration.
-// Units: strides and vector widths in elements, widths of types in bits, shared memory of 32 banks
-// of 4 bytes.
+// Questions about layouts: vector width, bank conflicts, coverage, conversions, and the
+// shared-memory layout of least conflict. Exact: elimination over F2, digit rules that decide, or
+// enumeration. Units: strides and vector widths in elements, widths of types in bits, shared memory
+// of 32 banks of 4 bytes.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -13,15 +13,15 @@
 namespace tess {
 
 struct VecLimits {
-  int elem_bits = 0;       // 0: no limit by the access width
-  int max_bits = 128;      // widest access
-  int64_t alignment = 0;   // elements that the tile's base is known to be a multiple of; 0: any
-  int64_t mask_run = 0;    // the mask is constant on aligned runs of so many elements; 0: no mask
+  int elem_bits = 0;      // 0: no limit by the access width
+  int max_bits = 128;     // widest access
+  int64_t alignment = 0;  // elements that the tile's base is known to be a multiple of; 0: any
+  int64_t mask_run = 0;   // the mask is constant on aligned runs of so many elements; 0: no mask
 };
-// The widest access per thread: a power of two v such that every thread's elements split into aligned
-// runs of v consecutive offsets, held by the same registers in the same order in every thread.
-// order[i*v + k] is the register holding element k of access i; registers that hold a copy of
-// another's element are left out.
+// The widest access per thread: a power of two v such that every thread's elements split into
+// aligned runs of v consecutive offsets, held by the same registers in the same order in every
+// thread. order[i*v + k] is the register holding element k of access i; registers that hold a copy
+// of another's element are left out.
 struct Vec {
   int64_t elems = 1;
   std::vector<int64_t> order;
@@ -31,8 +31,8 @@ Result<Vec> vector_access(const Layout& reg, const Layout& mem, const VecLimits&
 Result<int64_t> vector_width(const Layout& reg, const Layout& mem, const VecLimits& limits = {});
 
 // Conflict ways of the byte addresses of one access (one entry a lane, at most 32), each of
-// `width_bytes`: 4-byte accesses are one phase of 32 lanes, 8-byte two of 16, 16-byte four of 8; the
-// worst count of distinct 4-byte words in one bank within a phase. 1 is free of conflicts.
+// `width_bytes`: 4-byte accesses are one phase of 32 lanes, 8-byte two of 16, 16-byte four of 8;
+// the worst count of distinct 4-byte words in one bank within a phase. 1 is free of conflicts.
 int bank_ways(const std::vector<int64_t>& byte_addresses, int width_bytes);
 
 enum class Matrix : uint8_t { none, plain, trans };  // ldmatrix / stmatrix, or not served by them
@@ -52,13 +52,20 @@ Result<bool> is_injective(const Layout& l);  // no two coordinates give the same
 Result<bool> covers(const Layout& l);        // every output coordinate below `shape` is reached
 bool divides(const Layout& part, const Layout& whole);  // whole = z * part for some z
 
-enum class Move : uint8_t { none, reg, lane, shared, cluster };  // where a destination register's value is fetched from
+enum class Move : uint8_t {
+  none,
+  reg,
+  lane,
+  shared,
+  cluster
+};                                   // where a destination register's value is fetched from
 std::string_view move_name(Move m);  // none register lane shared cluster
 struct Conversion {
   Move where = Move::none;
   int64_t shuffles = 0;      // per thread, for Move::lane
   int64_t shared_bytes = 0;  // of one block, for Move::shared and Move::cluster
-  int64_t cost = 0;          // issue slots of one warp, roughly: 0, 0, 2 a shuffle, one way in and out of shared memory plus a barrier
+  int64_t cost = 0;  // issue slots of one warp, roughly: 0, 0, 2 a shuffle, one way in and out of
+                     // shared memory plus a barrier
 };
 // The cheapest way to bring a register tile from one layout into another; replicas are used.
 Result<Conversion> conversion(const Layout& src, const Layout& dst, int elem_bits = 32);
@@ -74,6 +81,7 @@ struct SharedChoice {
   int64_t wavefronts = 0;  // sum over the uses
   std::vector<Banks> uses;
 };
-Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int elem_bits, const std::vector<SharedUse>& uses);
+Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int elem_bits,
+                                          const std::vector<SharedUse>& uses);
 
 }  // namespace tess

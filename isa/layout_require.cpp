@@ -52,7 +52,8 @@ class Require {
     do {
       TESS_CHECK(clause());
     } while (s_.take(','));
-    if (!s_.at_end()) return s_.error(diag::layout_query, "expected ',' or the end of the requirement");
+    if (!s_.at_end())
+      return s_.error(diag::layout_query, "expected ',' or the end of the requirement");
     return ok();
   }
 
@@ -66,26 +67,38 @@ class Require {
     for (std::string_view candidate : {"==", "!=", "<=", ">=", "<", ">"})
       if (op.empty() && s_.take(candidate)) op = candidate;
     if (op.empty()) {
-      if (left.kind != ValueKind::truth) return s_.error(diag::layout_query, "expected a comparison", "for example `== 1`");
+      if (left.kind != ValueKind::truth)
+        return s_.error(diag::layout_query, "expected a comparison", "for example `== 1`");
       if ((left.number != 0) != negated) return ok();
       return failed(begin, negated ? "it holds" : "it does not hold", left, 1);
     }
-    if (negated) return s_.error(diag::layout_query, "`not` stands before a truth value, not before a comparison");
+    if (negated)
+      return s_.error(diag::layout_query,
+                      "`not` stands before a truth value, not before a comparison");
     TESS_TRY(Value right, value());
-    if (left.kind == ValueKind::layout || right.kind == ValueKind::layout) return compare_layouts(begin, left, right, op);
+    if (left.kind == ValueKind::layout || right.kind == ValueKind::layout)
+      return compare_layouts(begin, left, right, op);
     bool moves = left.kind == ValueKind::move || right.kind == ValueKind::move;
-    if (moves && left.kind != right.kind) return s_.error_at(begin, diag::layout_query, "a conversion compares with none, register, lane, shared or cluster");
-    bool holds = op == "==" ? left.number == right.number : op == "!=" ? left.number != right.number : op == "<=" ? left.number <= right.number
-               : op == ">=" ? left.number >= right.number : op == "<" ? left.number < right.number : left.number > right.number;
+    if (moves && left.kind != right.kind)
+      return s_.error_at(begin, diag::layout_query,
+                         "a conversion compares with none, register, lane, shared or cluster");
+    bool holds = op == "=="   ? left.number == right.number
+                 : op == "!=" ? left.number != right.number
+                 : op == "<=" ? left.number <= right.number
+                 : op == ">=" ? left.number >= right.number
+                 : op == "<"  ? left.number < right.number
+                              : left.number > right.number;
     if (holds) return ok();
     const Value& asked = left.witness ? left : right;
     int64_t wanted = (left.witness ? right : left).number;
-    std::string found = moves ? std::string(move_name(static_cast<Move>(asked.number))) : fmt::format("{}", asked.number);
+    std::string found = moves ? std::string(move_name(static_cast<Move>(asked.number)))
+                              : fmt::format("{}", asked.number);
     return failed(begin, fmt::format("it is {}", found), asked, wanted);
   }
 
   Status compare_layouts(size_t begin, const Value& left, const Value& right, std::string_view op) {
-    if (left.kind != right.kind || (op != "==" && op != "!=")) return s_.error_at(begin, diag::layout_query, "layouts compare with == and != to layouts");
+    if (left.kind != right.kind || (op != "==" && op != "!="))
+      return s_.error_at(begin, diag::layout_query, "layouts compare with == and != to layouts");
     TESS_TRY(bool same, same_map(left.layout, right.layout));
     same = same && left.layout.shape == right.layout.shape;
     if (same == (op == "==")) return ok();
@@ -96,11 +109,14 @@ class Require {
 
   Diagnostic failed(size_t begin, const std::string& found, const Value& asked, int64_t wanted) {
     std::string_view text = s_.text().substr(begin, s_.pos() - begin);
-    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.remove_suffix(1);
-    Diagnostic d = s_.error_at(begin, diag::layout_require_failed, fmt::format("require {}: {}", text, found));
+    while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())))
+      text.remove_suffix(1);
+    Diagnostic d =
+        s_.error_at(begin, diag::layout_require_failed, fmt::format("require {}: {}", text, found));
     d.span.len = static_cast<uint32_t>(std::max<size_t>(1, text.size()));
     if (asked.witness)
-      if (std::string note = asked.witness(wanted); !note.empty()) d.notes.push_back({note, d.span});
+      if (std::string note = asked.witness(wanted); !note.empty())
+        d.notes.push_back({note, d.span});
     return d;
   }
 
@@ -120,7 +136,8 @@ class Require {
     char c = s_.peek();
     if (c == '#' || c == '{') return layout_value();
     bool constant = s_.env().constant && !name.empty() && s_.env().constant(name);
-    if (!name.empty() && !constant && !std::isdigit(static_cast<unsigned char>(name[0]))) return layout_value();
+    if (!name.empty() && !constant && !std::isdigit(static_cast<unsigned char>(name[0])))
+      return layout_value();
     TESS_TRY(int64_t n, s_.integer());
     return number(n);
   }
@@ -135,7 +152,8 @@ class Require {
       char c = t[end];
       bool swizzle = c == '<' && end >= 2 && t.substr(end - 2, 2) == "Sw";
       if (c == '(' || c == '[' || c == '{' || swizzle) ++open;
-      else if (c == ')' || c == ']' || c == '}' || (c == '>' && open > 0 && t[end - 1] != '-')) --open;
+      else if (c == ')' || c == ']' || c == '}' || (c == '>' && open > 0 && t[end - 1] != '-'))
+        --open;
       else if (open == 0 && (c == ',' || c == '=' || c == '!' || c == '<' || c == '>')) break;
     }
     TESS_TRY(Layout l, parse_layout_expr(t.substr(begin, end - begin), s_.env(), s_.place(begin)));
@@ -164,7 +182,8 @@ class Require {
       size_t at = (s_.skip_space(), s_.pos());
       std::string_view name = s_.word();
       auto type = find_dtype(name);
-      if (!type) return s_.error_at(at, diag::layout_query, fmt::format("'{}' is no element type", name));
+      if (!type)
+        return s_.error_at(at, diag::layout_query, fmt::format("'{}' is no element type", name));
       a.elem_bits = type->bits;
     }
     TESS_CHECK(s_.expect(')'));
@@ -178,8 +197,10 @@ class Require {
   }
 
   std::optional<Result<Value>> query(std::string_view name, size_t begin) {
-    constexpr std::string_view kQueries[] = {"vec", "banks", "covers", "injective", "divides", "convert", "size", "cosize", "registers", "threads"};
-    if (std::find(std::begin(kQueries), std::end(kQueries), name) == std::end(kQueries)) return std::nullopt;
+    constexpr std::string_view kQueries[] = {"vec",     "banks", "covers", "injective", "divides",
+                                             "convert", "size",  "cosize", "registers", "threads"};
+    if (std::find(std::begin(kQueries), std::end(kQueries), name) == std::end(kQueries))
+      return std::nullopt;
     s_.take('(');
     return located(evaluate(name), begin);
   }
@@ -200,12 +221,15 @@ class Require {
       TESS_CHECK(s_.expect(')'));
       if (name == "divides") return Value{ValueKind::truth, divides(first, second), {}, {}};
       TESS_TRY(Conversion c, conversion(first, second));
-      return Value{ValueKind::move, static_cast<int64_t>(c.where), {}, [=](int64_t) { return farthest_move(first, second, c.where); }};
+      return Value{ValueKind::move, static_cast<int64_t>(c.where), {}, [=](int64_t) {
+                     return farthest_move(first, second, c.where);
+                   }};
     }
     TESS_CHECK(s_.expect(')'));
     if (name == "covers") {
       TESS_TRY(bool yes, covers(first));
-      return Value{ValueKind::truth, yes, {}, [first](int64_t) { return uncovered_element(first); }};
+      return Value{
+          ValueKind::truth, yes, {}, [first](int64_t) { return uncovered_element(first); }};
     }
     if (name == "injective") {
       TESS_TRY(bool yes, is_injective(first));
@@ -218,7 +242,8 @@ class Require {
       for (int64_t s : first.is_memory() ? input_shape(first) : first.shape) n *= s;
       return number(n);
     }
-    if (!first.is_memory()) return make_diag(diag::layout_query, "cosize applies to memory layouts");
+    if (!first.is_memory())
+      return make_diag(diag::layout_query, "cosize applies to memory layouts");
     return number(extent_of(first));
   }
 
@@ -229,7 +254,9 @@ class Require {
     if (!matrix) s_.reset(begin);
     TESS_TRY(Access a, access());
     if (matrix) TESS_CHECK(s_.expect(')'));
-    if (!matrix && a.elem_bits == 0) return make_diag(diag::layout_query, "banks needs the element type", {}, "write `banks(#a, #s, f16)`");
+    if (!matrix && a.elem_bits == 0)
+      return make_diag(diag::layout_query, "banks needs the element type", {},
+                       "write `banks(#a, #s, f16)`");
     int bits = a.elem_bits == 0 ? 16 : a.elem_bits;
     TESS_TRY(Banks b, matrix ? matrix_banks(a.reg, a.mem, bits) : banks(a.reg, a.mem, bits));
     Value v = number(b.ways);
@@ -242,6 +269,8 @@ class Require {
 
 }  // namespace
 
-Status check_require(std::string_view text, const LayoutEnv& env, Span at) { return Require(text, env, at).run(); }
+Status check_require(std::string_view text, const LayoutEnv& env, Span at) {
+  return Require(text, env, at).run();
+}
 
 }  // namespace tess

@@ -126,7 +126,7 @@ Result<Layout> swizzle(const Swizzle& s, const Layout& memory) {
     l.bits.in_bits = {static_cast<uint8_t>(width)};
     for (int b = 0; b < width; ++b) l.bits.columns.push_back({int64_t{1} << b});
   }
-  if (l.bits.columns.empty()) return l;
+  if (l.bits.identity()) return memory;  // one element at 0
   for (auto& column : l.bits.columns)
     column[0] = static_cast<int64_t>(apply(s, static_cast<uint64_t>(column[0])));
   return canonical_layout(std::move(l));

@@ -54,7 +54,8 @@ std::string uncovered_element(const Layout& l) {
   for (int64_t x = 0; x < n; ++x) reached[apply(l, point_of(spaces, x))] = true;
   std::vector<int64_t> index(l.shape.size(), 0);
   do
-    if (!reached.contains(index)) return fmt::format("{} is reached from nowhere", print_output(l, index));
+    if (!reached.contains(index))
+      return fmt::format("{} is reached from nowhere", print_output(l, index));
   while (next_index(index, l.shape));
   return {};
 }
@@ -68,7 +69,10 @@ std::string doubly_held(const Layout& l) {
     LayoutPoint p = point_of(spaces, x);
     std::vector<int64_t> y = apply(l, p);
     auto [it, fresh] = first.emplace(y, x);
-    if (!fresh) return fmt::format("{} and {} both map to {}", describe_point(l, point_of(spaces, it->second)), describe_point(l, p), print_output(l, y));
+    if (!fresh)
+      return fmt::format("{} and {} both map to {}",
+                         describe_point(l, point_of(spaces, it->second)), describe_point(l, p),
+                         print_output(l, y));
   }
   return {};
 }
@@ -89,7 +93,10 @@ std::string why_not_vector(const Layout& reg, const Layout& mem, int64_t elems) 
       for (int64_t k = run; k < run + elems; ++k)
         if (!held.contains(k)) {
           p.reg = r;
-          return fmt::format("{} holds element {} at offset {}; offset {} of the same run of {} belongs to another thread or to none", describe_point(reg, p), print_index(apply(reg, p)), offset, k, elems);
+          return fmt::format(
+              "{} holds element {} at offset {}; offset {} of the same run of {} belongs to "
+              "another thread or to none",
+              describe_point(reg, p), print_index(apply(reg, p)), offset, k, elems);
         }
     }
   }
@@ -99,7 +106,9 @@ std::string why_not_vector(const Layout& reg, const Layout& mem, int64_t elems) 
 std::string bank_conflict(const Layout& reg, const Layout& mem, int elem_bits, const Banks& found) {
   auto offsets = compose(mem, reg);
   if (!offsets || !judge_enter(input_size(*offsets))) return {};
-  int width = found.matrix == Matrix::none ? std::max<int>(1, static_cast<int>(found.vec) * elem_bits / 8) : 16;
+  int width = found.matrix == Matrix::none
+                  ? std::max<int>(1, static_cast<int>(found.vec) * elem_bits / 8)
+                  : 16;
   int phase = width <= 4 ? 32 : width <= 8 ? 16 : 8;
   auto address = [&](LayoutPoint p) { return apply(*offsets, p)[0] * elem_bits / 8; };
   int64_t registers = registers_of(reg), lanes = size_of(reg, Label::lane);
@@ -107,39 +116,52 @@ std::string bank_conflict(const Layout& reg, const Layout& mem, int elem_bits, c
   for (p.warp = 0; p.warp < size_of(reg, Label::warp); ++p.warp)
     for (p.reg = 0; p.reg < registers; ++p.reg)
       for (int64_t begin = 0; begin < lanes; begin += found.matrix == Matrix::none ? phase : lanes)
-        for (int64_t a = begin; a < std::min(lanes, begin + (found.matrix == Matrix::none ? phase : lanes)); ++a)
+        for (int64_t a = begin;
+             a < std::min(lanes, begin + (found.matrix == Matrix::none ? phase : lanes)); ++a)
           for (int64_t b = begin; b < a; ++b) {
             LayoutPoint x = p, y = p;
             x.lane = b;
             y.lane = a;
             int64_t wx = address(x) / 4, wy = address(y) / 4;
             if (wx != wy && ((wx - wy) % 32 + 32) % 32 == 0)
-              return fmt::format("register {} of lanes {} and {}{}: elements {} and {} lie at bytes {} and {}, both in bank {}", p.reg, b, a,
-                                 size_of(reg, Label::warp) > 1 ? fmt::format(" of warp {}", p.warp) : "", print_index(apply(reg, x)), print_index(apply(reg, y)), address(x), address(y), wx % 32);
+              return fmt::format(
+                  "register {} of lanes {} and {}{}: elements {} and {} lie at bytes {} and {}, "
+                  "both in bank {}",
+                  p.reg, b, a,
+                  size_of(reg, Label::warp) > 1 ? fmt::format(" of warp {}", p.warp) : "",
+                  print_index(apply(reg, x)), print_index(apply(reg, y)), address(x), address(y),
+                  wx % 32);
           }
   return {};
 }
 
 std::string first_difference(const Layout& a, const Layout& b) {
-  if (a.shape != b.shape && a.dims == 0) return fmt::format("the shapes are {} and {}", print_index(a.shape), print_index(b.shape));
+  if (a.shape != b.shape && a.dims == 0)
+    return fmt::format("the shapes are {} and {}", print_index(a.shape), print_index(b.shape));
   std::vector<InputSpace> spaces = input_spaces(a);
   bool same_inputs = a.dims == b.dims && input_shape(a) == input_shape(b);
-  for (Label label : {Label::reg, Label::lane, Label::warp, Label::cta}) same_inputs = same_inputs && size_of(a, label) == size_of(b, label);
-  if (!same_inputs) return fmt::format("the one has {} registers in {} threads, the other {} in {}", registers_of(a), threads_of(a), registers_of(b), threads_of(b));
+  for (Label label : {Label::reg, Label::lane, Label::warp, Label::cta})
+    same_inputs = same_inputs && size_of(a, label) == size_of(b, label);
+  if (!same_inputs)
+    return fmt::format("the one has {} registers in {} threads, the other {} in {}",
+                       registers_of(a), threads_of(a), registers_of(b), threads_of(b));
   int64_t n = input_size(a);
   if (!judge_enter(n)) return {};
   for (int64_t x = 0; x < n; ++x) {
     LayoutPoint p = point_of(spaces, x);
     std::vector<int64_t> u = apply(a, p), v = apply(b, p);
-    if (u != v) return fmt::format("{}: {} in the one, {} in the other", describe_point(a, p), print_output(a, u), print_output(b, v));
+    if (u != v)
+      return fmt::format("{}: {} in the one, {} in the other", describe_point(a, p),
+                         print_output(a, u), print_output(b, v));
   }
   return {};
 }
 
 std::string farthest_move(const Layout& src, const Layout& dst, Move where) {
   if (where == Move::none || !judge_enter(input_size(src) + input_size(dst))) return {};
-  using Key = std::pair<std::vector<int64_t>, std::vector<int64_t>>;  // element, then (cta, warp, lane) as far as it matters
-  int level = static_cast<int>(where) - 1;                            // the destination is not within this one
+  using Key = std::pair<std::vector<int64_t>, std::vector<int64_t>>;  // element, then (cta, warp,
+                                                                      // lane) as far as it matters
+  int level = static_cast<int>(where) - 1;  // the destination is not within this one
   auto key = [&](const Layout& l, const LayoutPoint& p) {
     std::vector<int64_t> place;
     if (level < 4) place.push_back(p.cta);
@@ -155,8 +177,12 @@ std::string farthest_move(const Layout& src, const Layout& dst, Move where) {
   for (int64_t x = 0; x < input_size(dst); ++x) {
     LayoutPoint p = point_of(spaces, x);
     if (!near.contains(key(dst, p)))
-      return fmt::format("{} needs element {}, which comes from {}", describe_point(dst, p), print_index(apply(dst, p)),
-                         where == Move::reg ? "another register" : where == Move::lane ? "another lane" : where == Move::shared ? "another warp" : "another block");
+      return fmt::format("{} needs element {}, which comes from {}", describe_point(dst, p),
+                         print_index(apply(dst, p)),
+                         where == Move::reg      ? "another register"
+                         : where == Move::lane   ? "another lane"
+                         : where == Move::shared ? "another warp"
+                                                 : "another block");
   }
   return {};
 }

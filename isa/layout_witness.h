@@ -1,5 +1,5 @@
-// One coordinate that shows why a layout fact does not hold, in words. Enumerates (through the judge)
-// until the first is found; empty if there is none or the layout is too large to search.
+// One coordinate that shows why a layout fact does not hold, in words. Enumerates (through the
+// judge) until the first is found; empty if there is none or the layout is too large to search.
 #pragma once
 #include <string>
 
@@ -7,7 +7,8 @@
 
 namespace tess {
 
-std::string describe_point(const Layout& l, const LayoutPoint& p);  // "register 2 of lane 5, warp 1"
+std::string describe_point(const Layout& l,
+                           const LayoutPoint& p);  // "register 2 of lane 5, warp 1"
 std::string uncovered_element(const Layout& l);
 std::string doubly_held(const Layout& l);
 // Two neighbours of an aligned run of `elems` offsets that no thread holds together.
