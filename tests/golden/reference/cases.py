@@ -1,0 +1,103 @@
+"""Prints the `//;` directives of small cases with their numbers in them, and keeps large ones for an npz.
+
+    c = Cases('shapes')
+    c.case('perm', 'transpose', ins={'x': ('i8', a)}, outs={'y': ('i8', b)})
+    c.done()
+"""
+from formats import *
+
+
+def text(t, v):
+    if t.kind == 'bool':
+        return '1' if v else '0'
+    if t.kind in ('sint', 'uint'):
+        return str(int(v))
+    if isinstance(v, str):
+        return v
+    if isinstance(v, V):
+        if v.kind == 'nan':
+            return 'nan'
+        if v.kind == 'inf' or v.q == 0:
+            return '-' * v.sign + ('inf' if v.kind == 'inf' else '0')
+        v = real(v)
+    if isinstance(v, Q):
+        f = float(v)
+        assert Q(f) == v, v
+        v = f
+    v = float(v)
+    if v != v:
+        return 'nan'
+    return repr(v) if abs(v) == float('inf') or v != int(v) or abs(v) > 1e6 or str(v) == '-0.0' else str(int(v))
+
+
+class Cases:
+    def __init__(self, name, keep=72):
+        self.name, self.keep, self.data = name, keep, {}
+
+    def tensor(self, case, param, spec):
+        if isinstance(spec, str):
+            return spec
+        name, values, *tolerance = spec
+        t = typ(name)
+        tail = ', ' + tolerance[0] if tolerance else ''
+        flat = flatten(values)
+        if len(flat) <= self.keep:
+            return '[' + ' '.join(text(t, v) for v in flat) + ']' + tail
+        key = f'{case}.{param}'.replace(' ', '_')
+        if t.kind in ('sint', 'uint', 'bool'):
+            codes = [int(v) & mask(t) for v in flat]
+        else:
+            codes = [v_code(t, v) for v in flat]
+        self.data[key] = array(t, codes, shape_of(values) if t.bits >= 8 else None)
+        return f'data/{self.name}.npz#{key}{tail}'
+
+    def case(self, name, kernel, binds='', set='', ins={}, outs={}, more=()):
+        print(f'//; test: exec {name}' + (f' kernel={kernel}' if kernel else ''))
+        if binds:
+            print(f'//; -D {binds}')
+        if set:
+            print(f'//; set {set}')
+        for param, spec in ins.items():
+            print(f'//; in {param}: {self.tensor(name, param, spec)}')
+        for param, spec in outs.items():
+            print(f'//; out {param}: {self.tensor(name, param, spec)}')
+        for line in more:
+            print(f'//; {line}')
+
+    def file(self, name):
+        print(f'== {name}')
+
+    def done(self):
+        if self.data:
+            save(f'../data/{self.name}.npz', self.data)
+
+
+def shape_of(l):
+    if isinstance(l, np.ndarray):
+        return l.shape
+    return (len(l),) + shape_of(l[0]) if isinstance(l, (list, tuple)) and not isinstance(l, V) else ()
+
+
+def flatten(l):
+    out = []
+    for x in l:
+        if isinstance(x, (list, tuple, np.ndarray)) and not isinstance(x, V):
+            out += flatten(list(x))
+        else:
+            out.append(x)
+    return out
+
+
+def v_code(t, v):
+    if isinstance(v, V):
+        return encode(t, v)
+    if isinstance(v, str):
+        return codes_of(t, [v])[0]
+    if isinstance(v, Q):
+        return encode(t, num(v))
+    f = float(v)
+    if f != f:
+        return encode(t, NAN)
+    if abs(f) == float('inf'):
+        return encode(t, inf(int(f < 0)))
+    return encode(t, V('num', 1, Q(0)) if str(f) == '-0.0' else num(Q(f)))
