@@ -89,8 +89,9 @@ class Require {
                  : op == "<"  ? left.number < right.number
                               : left.number > right.number;
     if (holds) return ok();
-    const Value& asked = left.witness ? left : right;
-    int64_t wanted = (left.witness ? right : left).number;
+    bool right_asked = right.witness && !left.witness;
+    const Value& asked = right_asked ? right : left;
+    int64_t wanted = (right_asked ? left : right).number;
     std::string found = moves ? std::string(move_name(static_cast<Move>(asked.number)))
                               : fmt::format("{}", asked.number);
     return failed(begin, fmt::format("it is {}", found), asked, wanted);

@@ -70,10 +70,7 @@ void KernelLowering::stmt(const Stmt& s) {
     case StmtKind::parallel:
       return error(diag::unsupported_op, "`parallel`: this version has no strands", span(s.tokens));
     case StmtKind::require_:
-      for (ExprId e : ast().list(s.requires_))
-        error(diag::unsupported_op,
-              "`require` inside a kernel: this version evaluates it at file level only",
-              ast().span(e));
+      for (ExprId e : ast().list(s.requires_)) require(e);
       return;
   }
 }
@@ -126,14 +123,7 @@ void KernelLowering::for_stmt(const Stmt& s) {
     }
   }
   for (AttrId id : ast().list(s.attrs)) {
-    const Attr& a = ast()[id];
-    std::string_view name = ast().text(a.name);
-    if (name != "unroll" && name != "pipeline") {
-      error(diag::loop_attribute, fmt::format("a loop has no attribute `{}`", name),
-            span(a.tokens));
-      continue;
-    }
-    attribute(op_info(Op::for_), a, e.attrs);
+    attribute(op_info(Op::for_), ast()[id], e.attrs);
   }
   std::vector<TokenId> var{s.var};
   e.results = result_names(var);

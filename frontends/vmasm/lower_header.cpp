@@ -345,6 +345,11 @@ Kernel KernelLowering::run() {
   bindings();
   params();
   header();
+  std::set<std::string, std::less<>> used = used_;  // what the file requires is no part of the key
+  for (ItemId i : ast().items)
+    if (ast()[i].kind == ItemKind::require_)
+      for (ExprId e : ast().list(ast()[i].requires_)) require(e);
+  used_ = std::move(used);
   block(item_.body);
   // The key: what was written, or the specialisation parameters that the kernel used.
   if (frozen_) {

@@ -1,5 +1,6 @@
 // Private to lowering: one kernel with its bindings, from syntax to Kernel.
 #pragma once
+#include <deque>
 #include <functional>
 #include <set>
 #include <string>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "frontends/vmasm/environment.h"
+#include "isa/layout.h"
 
 namespace tess::vmasm {
 
@@ -14,6 +16,7 @@ namespace tess::vmasm {
 struct ModuleTables {
   Module* module = nullptr;
   std::map<std::string, int64_t, std::less<>> layout_index;  // by "name\0text"
+  std::deque<Layout> layouts;                                // of Module::layouts, parsed
   std::vector<int64_t> file_index;  // Ast::file -> Module::files, -1: not yet
   const Sources* sources = nullptr;
 };
@@ -99,8 +102,11 @@ class KernelLowering {
   bool attribute(const OpInfo& op, const Attr& a, std::vector<EmitAttr>& attrs);
   std::optional<Type> written_type(const TypeRef& t, bool& has_shape);
   std::optional<int64_t> layout(LayoutId id);
+  std::optional<int64_t> layout_named(std::string_view name, Span at);
   std::optional<int64_t> layout_index(const std::string& name, const File& file, TokenRange expr,
-                                      int depth);
+                                      Span at, int depth);
+  std::optional<int64_t> store_layout(const std::string& name, const std::string& text, Span at);
+  void require(ExprId e);
   Operand emit_op(Op op, std::vector<EmitArg> args, std::vector<ResultName> into, ExprId at,
                   std::span<const ExprId> arg_at);
   bool scalar_operand(const Operand& o, ExprId at);
@@ -127,7 +133,8 @@ class KernelLowering {
   std::set<std::string, std::less<>> used_;                     // specialisation parameters used
   std::set<std::string, std::less<>> taken_;                    // names of locals
   std::map<std::string, int, std::less<>> calls_;
-  Loc loc_;  // of the current statement
+  std::map<std::pair<const File*, std::string>, int64_t> layouts_;  // lowered already
+  Loc loc_;                                                         // of the current statement
 };
 
 }  // namespace tess::vmasm

@@ -181,7 +181,7 @@ class KernelPrinter {
 
   // --- operands
   void place(const Loc& loc) {
-    if (!options_.lines || loc.line == 0) return;
+    if (!options_.lines || loc.line == 0 || loc.file >= m_.files.size()) return;
     if (loc.file) print(" @{}:{}:{}", loc.file, loc.line, loc.col);
     else print(" @{}:{}", loc.line, loc.col);
   }
