@@ -207,7 +207,36 @@ Step group_step(Program& p, Group g, uint32_t pc, uint32_t count) {
 
 }  // namespace
 
-Step make_group(Program& p, const std::vector<Micro>& micros, const std::vector<bool>& stored) {
+namespace {
+
+Flow run_nothing(Strand&, const void*) { return Flow::next; }
+
+// Leaves out copies onto their own place. What they store, the micro that makes the value stores.
+void drop_copies(std::vector<Micro>& micros, std::vector<bool>& stored) {
+  size_t kept = 0;
+  for (size_t i = 0; i < micros.size(); ++i) {
+    bool in_place = micros[i].is_copy && micros[i].in[0].reg == micros[i].d.reg;
+    if (!in_place) {
+      micros[kept] = micros[i];
+      stored[kept++] = stored[i];
+      continue;
+    }
+    for (size_t m = kept; m-- > 0;)
+      if (micros[m].d.reg == micros[i].d.reg) {
+        stored[m] = stored[m] || stored[i];
+        break;
+      }
+  }
+  micros.resize(kept);
+  stored.resize(kept);
+}
+
+}  // namespace
+
+Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored) {
+  uint32_t pc = micros[0].pc, count = static_cast<uint32_t>(micros.size());
+  drop_copies(micros, stored);
+  if (micros.empty()) return {run_nothing, nullptr, pc, count};
   Group g;
   g.n = micros[0].d.n;
   int64_t bytes_per_element = 0;
@@ -242,7 +271,6 @@ Step make_group(Program& p, const std::vector<Micro>& micros, const std::vector<
     if (!stored[i]) out.d.place = i;
     g.micros.push_back(out);
   }
-  uint32_t pc = micros[0].pc, count = static_cast<uint32_t>(micros.size());
   if (direct) return group_step<run_direct>(p, std::move(g), pc, count);
 
   g.strip =

@@ -166,6 +166,7 @@ KERNEL(move) {
   }
   Micro m;
   m.fn = copy_strip;
+  m.is_copy = true;
   m.d = b.result();
   m.in[0] = b.arg(0);
   m.n_in = 1;

@@ -4,6 +4,7 @@
 // by level, which is the tree that splits at the largest power of two below n; the whole array is
 // one vectorised loop per level where n is even.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -63,6 +64,7 @@ struct Reduce {
   Box box;
   Combine combine;
   uint64_t work = 0, even = 0, odd = 0;  // scratch
+  uint64_t local = kNoRegister;          // scratch for the levels of a chunk, if it is small
 };
 constexpr int64_t kStrip = 1024;    // elements of the even and odd buffers
 constexpr int64_t kWideInner = 16;  // rows of at least so many elements are combined in place
@@ -91,10 +93,36 @@ void combine_pairs(Strand& s, const Reduce& x, uint8_t* d, const uint8_t* a, int
   }
 }
 
+// Levels over `runs` runs of n elements, n even at each: the result of a run is n >> levels
+// elements. Done for so many runs at a time that all levels stay in the first cache.
+void combine_levels(Strand& s, const Reduce& x, uint8_t* d, const uint8_t* a, int64_t runs,
+                    int64_t n, int levels) {
+  constexpr int64_t kChunkBytes = 16 * 1024;
+  int64_t row = x.box.inner * x.a.bytes(), unit = int64_t{1} << levels;
+  int64_t units = runs * n / unit;  // each becomes one element
+  int64_t chunk = std::max<int64_t>(1, kChunkBytes / (unit * row));
+  uint8_t* local = s.regs + x.local;
+  for (int64_t u = 0; u < units; u += chunk) {
+    int64_t take = std::min(chunk, units - u);
+    const uint8_t* from = a + u * unit * row;
+    for (int level = 1; level <= levels; ++level) {
+      uint8_t* to = level == levels ? d + u * row : local;
+      combine_pairs(s, x, to, from, take * (unit >> level));
+      from = local;
+    }
+  }
+}
+
 Flow run_reduce(Strand& s, const Reduce& x) {
   int64_t n = x.box.n, row = x.box.inner * x.a.bytes();
   const uint8_t* from = x.a.at(s);
   uint8_t* work = s.regs + x.work;
+  if (int levels = std::min(std::countr_zero(static_cast<uint64_t>(n)), 8);
+      levels > 1 && x.local != kNoRegister) {
+    combine_levels(s, x, work, from, x.box.outer, n, levels);
+    n >>= levels;
+    from = work;
+  }
   while (n > 1) {
     if (n % 2 == 0) {
       combine_pairs(s, x, work, from, x.box.outer * (n / 2));
@@ -122,6 +150,9 @@ void bind_reduce(Binder& b, FastOp op, Naive naive) {
   x.combine = combine_of(b, op, naive);
   int64_t half = x.box.outer * ((x.box.n + 1) / 2) * x.box.inner;
   x.work = b.scratch(static_cast<uint64_t>(half * x.a.bytes()));
+  constexpr int64_t kMostLocal = 64 * 1024;
+  int64_t unit = std::min<int64_t>(x.box.n & -x.box.n, 256) * x.box.inner * x.a.bytes();
+  if (unit <= kMostLocal) x.local = b.scratch(static_cast<uint64_t>(std::max(unit, kMostLocal)));
   int64_t strip = std::max(kStrip, x.box.inner) * x.a.bytes();
   x.even = b.scratch(static_cast<uint64_t>(strip));
   x.odd = b.scratch(static_cast<uint64_t>(strip));

@@ -22,6 +22,7 @@ StripError copy_strip(const StripArgs& args) {
 void bind_same_elements(Binder& b) {
   Micro m;
   m.fn = copy_strip;
+  m.is_copy = true;
   m.d = b.result();
   m.in[0] = b.arg(0);
   m.n_in = 1;

@@ -175,6 +175,39 @@ struct Decoder {
   }
   std::vector<uint32_t> enclosing_;
 
+  // Values that are one another's elements in the same order share a place: a reshape or move of a
+  // value costs nothing when neither name is assigned elsewhere and both assignments stand in one
+  // straight line, so that they are always made together.
+  std::vector<uint32_t> shares_;  // by value: whose place it takes, or itself
+  void find_shared_places() {
+    uint32_t n = static_cast<uint32_t>(k.values.size());
+    shares_.resize(n);
+    for (uint32_t v = 0; v < n; ++v) shares_[v] = v;
+    if (!fusing()) return;
+    std::vector<uint32_t> assignments(n, 0), assigned_at(n, 0);
+    for (const Inst& inst : k.code)
+      for (Ref r : k.results(inst)) ++assignments[r.index()];
+    uint32_t line = 0;  // the last control instruction
+    for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
+      const Inst& inst = k.code[pc];
+      if (op_info(inst.op).effect == Effect::control) line = pc;
+      for (Ref r : k.results(inst)) assigned_at[r.index()] = pc;
+      bool copies = inst.op == Op::move || inst.op == Op::reshape || inst.op == Op::squeeze ||
+                    inst.op == Op::unsqueeze;
+      if (!copies || !k.args(inst)[0].is_value()) continue;
+      uint32_t from = k.args(inst)[0].index(), to = k.results(inst)[0].index();
+      if (from < k.params.size() || !k.values[from].type.is_tile() || !k.values[to].type.is_tile())
+        continue;
+      if (assignments[from] != 1 || assignments[to] != 1 || assigned_at[from] < line) continue;
+      if (poisons_[from] || poisons_[to]) continue;
+      uint32_t root = shares_[from];
+      shares_[to] = root;
+      live[root].first = std::min(live[root].first, live[to].first);
+      live[root].last = std::max(live[root].last, live[to].last);
+    }
+  }
+  std::vector<bool> poisons_;  // by value: `undef` may reach it
+
   void place_values() {
     p.place.resize(k.values.size());
     uint64_t at = 0;
@@ -208,7 +241,7 @@ struct Decoder {
     // Tiles share places by lifetime.
     std::vector<uint32_t> order;
     for (uint32_t v = static_cast<uint32_t>(k.params.size()); v < k.values.size(); ++v)
-      if (k.values[v].type.is_tile() && live[v].first != ~0u) order.push_back(v);
+      if (k.values[v].type.is_tile() && live[v].first != ~0u && shares_[v] == v) order.push_back(v);
     std::stable_sort(order.begin(), order.end(),
                      [&](uint32_t a, uint32_t b) { return live[a].first < live[b].first; });
     using Ending = std::pair<uint32_t, uint32_t>;  // last mention, value
@@ -237,30 +270,38 @@ struct Decoder {
       p.place[v] = o;
       active.emplace(live[v].last, v);
     }
+    for (uint32_t v = 0; v < k.values.size(); ++v)
+      if (shares_[v] != v) {
+        const Type& t = k.values[v].type;
+        p.place[v] = Operand{p.place[shares_[v]].reg, t.dtype, t.shape, t.shape.elements()};
+      }
     p.scratch_reg = at;
   }
 
-  // A byte for every value that `undef` may reach: its results, and moves of those.
-  void place_poison(uint64_t& at) {
-    p.poison_reg.assign(k.values.size(), kNoRegister);
+  // Values that `undef` may reach: its results, and moves of those.
+  void find_poison() {
+    poisons_.assign(k.values.size(), false);
     bool any = false;
     for (const Inst& inst : k.code) any |= inst.op == Op::undef;
-    if (!any) return;
-    for (bool grew = true; grew;) {
+    for (bool grew = any; grew;) {
       grew = false;
       for (const Inst& inst : k.code) {
         bool from_undef = inst.op == Op::undef;
         if (inst.op == Op::move) {
           Ref a = k.args(inst)[0];
-          from_undef = a.is_value() && p.poison_reg[a.index()] != kNoRegister;
+          from_undef = a.is_value() && poisons_[a.index()];
         }
-        if (!from_undef) continue;
-        uint64_t& reg = p.poison_reg[k.results(inst)[0].index()];
-        if (reg != kNoRegister) continue;
-        reg = at++;
+        if (!from_undef || poisons_[k.results(inst)[0].index()]) continue;
+        poisons_[k.results(inst)[0].index()] = true;
         grew = true;
       }
     }
+  }
+  // A byte for each of them, which says whether it is undefined now.
+  void place_poison(uint64_t& at) {
+    p.poison_reg.assign(k.values.size(), kNoRegister);
+    for (size_t v = 0; v < poisons_.size(); ++v)
+      if (poisons_[v]) p.poison_reg[v] = at++;
   }
 
   void place_shared() {
@@ -515,6 +556,8 @@ struct Decoder {
   std::optional<Diagnostic> run() {
     find_runs();
     find_lifetimes();
+    find_poison();
+    find_shared_places();
     place_values();
     place_shared();
     find_order();

@@ -111,6 +111,8 @@ struct Micro {
   DType type;
   const void* extra = nullptr;
   uint32_t pc = 0;
+  bool is_copy =
+      false;  // the operand's elements in their order; nothing to do if it shares its place
 };
 
 // What a kernel's bind function sees of its instruction, and where it puts the step.
@@ -213,8 +215,7 @@ void bind(Binder& b);
 bool may_fuse(const Kernel& k, const Inst& inst);
 // One step for the micros, in order, all over the same number of elements. `stored[i]`: whether
 // micro i's result is seen by anything else.
-Step make_group(Program& program, const std::vector<Micro>& micros,
-                const std::vector<bool>& stored);
+Step make_group(Program& program, std::vector<Micro> micros, std::vector<bool> stored);
 
 // --- memory operands (memory_access.cpp)
 // The whole of a memory operand, or its part, as a region / as a view.
