@@ -74,6 +74,19 @@ class Reader {
     if (p_ != end_ && *p_ < 0x80) return *p_++;
     return long_num();
   }
+  // The same from a cursor in a register, for the loops that matter.
+  uint64_t num(const uint8_t*& p) {
+    if (p != end_ && *p < 0x80) [[likely]]
+      return *p++;
+    if (end_ - p > 1 && p[1] - 1u < 0x7F) {  // two bytes, the second neither 0 nor followed
+      uint64_t v = (p[0] & 0x7Fu) | uint64_t{p[1]} << 7;
+      return p += 2, v;
+    }
+    p_ = p;
+    uint64_t v = long_num();
+    p = p_;
+    return v;
+  }
   [[gnu::noinline]] uint64_t long_num() {
     const uint8_t* at = p_;
     uint64_t v = 0;
@@ -173,78 +186,100 @@ class Reader {
   }
   static bool is_known(uint64_t number) { return number >= 1 && number <= 10 && number != 6; }
 
+  // The headers of all sections first, then their contents: the parts of a kernel stand in three of
+  // them and are read together, while its memory is at hand.
   void read_sections() {
+    find_sections();
+    constexpr SectionId kRequired[] = {SectionId::strings, SectionId::types, SectionId::layouts,
+                                       SectionId::constants, SectionId::kernels};
     const uint8_t* file_end = end_;
-    uint64_t last = 0;
-    uint64_t required = 1;  // the next required section
-    while (!failed_ && p_ != file_end) {
-      const uint8_t* at = p_;
-      uint64_t code = num(), length = num();
+    for (SectionId id : kRequired) {
       if (failed_) return;
-      uint64_t number = code / 2;
-      bool optional = code & 1;
+      size_t number = static_cast<size_t>(id);
+      if (!sections_[number].p)
+        return fail(diag::bytecode_section,
+                    fmt::format("section {} ({}) is missing", number, section_name(number)),
+                    file_end);
+      if (id != SectionId::kernels) read_section(id);
+    }
+    read_kernels();
+    for (SectionId id : {SectionId::source, SectionId::producer})
+      if (sections_[static_cast<size_t>(id)].p && !failed_) read_section(id);
+  }
+
+  void find_sections() {
+    uint64_t last = 0;
+    while (!failed_ && p_ != end_) {
+      const uint8_t* at = p_;
+      uint64_t code = num(), length = num(), number = code / 2;
+      if (failed_) return;
       if (number <= last)
         return fail(diag::bytecode_section,
                     fmt::format("section {} after section {}", number, last), at);
       last = number;
-      if (length > static_cast<size_t>(file_end - p_))
+      if (length > static_cast<size_t>(end_ - p_))
         return fail(
             diag::bytecode_truncated,
-            fmt::format("section {} declares {} bytes, {} remain", number, length, file_end - p_),
-            at);
-      if (number > required && required <= 5)
-        return fail(diag::bytecode_section,
-                    fmt::format("section {} ({}) is missing", required, section_name(required)),
-                    at);
-      if (!is_known(number)) {
-        if (!optional)
-          return fail(diag::bytecode_unknown_section,
-                      fmt::format("section {} is not known and not optional", number), at);
-        p_ += length;
-        continue;
+            fmt::format("section {} declares {} bytes, {} remain", number, length, end_ - p_), at);
+      bool optional = code & 1;
+      if (is_known(number)) {
+        if (code != section_code(static_cast<SectionId>(number)))
+          return fail(diag::bytecode_section,
+                      fmt::format("section {} ({}) is marked {}", number, section_name(number),
+                                  optional ? "optional" : "required"),
+                      at);
+        sections_[number] = {p_, p_ + length};
+      } else if (!optional) {
+        return fail(diag::bytecode_unknown_section,
+                    fmt::format("section {} is not known and not optional", number), at);
       }
-      if (code != section_code(static_cast<SectionId>(number)))
-        return fail(diag::bytecode_section,
-                    fmt::format("section {} ({}) is marked {}", number, section_name(number),
-                                optional ? "optional" : "required"),
-                    at);
-      if (number == required) ++required;
-      end_ = p_ + length;
-      read_section(static_cast<SectionId>(number));
-      if (failed_) return;
-      if (p_ != end_)
-        return fail(diag::bytecode_section,
-                    fmt::format("section {} ({}) has {} bytes too many", number,
-                                section_name(number), end_ - p_),
-                    p_);
-      end_ = file_end;
+      p_ += length;
     }
-    if (!failed_ && required <= 5)
-      fail(diag::bytecode_section,
-           fmt::format("section {} ({}) is missing", required, section_name(required)), p_);
   }
 
+  // Goes on at another place, leaving this one to come back to.
+  struct Cursor {
+    const uint8_t *p = nullptr, *end = nullptr;
+  };
+  void exchange(Cursor& c) {
+    if (failed_) return;
+    std::swap(p_, c.p);
+    std::swap(end_, c.end);
+  }
+  // All of a section must have been read.
+  void check_end(SectionId id) {
+    if (failed_ || p_ == end_) return;
+    size_t number = static_cast<size_t>(id);
+    fail(diag::bytecode_section,
+         fmt::format("section {} ({}) has {} bytes too many", number, section_name(number),
+                     end_ - p_),
+         p_);
+  }
   void read_section(SectionId id) {
+    exchange(sections_[static_cast<size_t>(id)]);
     switch (id) {
       case SectionId::strings:
-        return read_strings();
+        read_strings();
+        break;
       case SectionId::types:
-        return read_types();
+        read_types();
+        break;
       case SectionId::layouts:
-        return read_layouts();
+        read_layouts();
+        break;
       case SectionId::constants:
-        return read_constants();
-      case SectionId::kernels:
-        return read_kernels();
-      case SectionId::names:
-        return read_names();
-      case SectionId::lines:
-        return read_lines();
+        read_constants();
+        break;
       case SectionId::source:
-        return read_text(module_.source);
+        read_text(module_.source);
+        break;
       case SectionId::producer:
-        return read_text(module_.producer);
+        read_text(module_.producer);
+        break;
+      default:
+        break;  // read_kernels
     }
+    check_end(id);
   }
 
   // --- the tables
@@ -442,9 +477,8 @@ class Reader {
     fail(diag::bytecode_index, fmt::format("{} {} of {}", what, i, n), at);
     return Ref::none();
   }
-  Ref ref(Kernel& k, const Totals& totals) {
-    const uint8_t* at = p_;
-    uint64_t v = num();
+  // What a number stands for where accesses are allowed.
+  [[gnu::noinline]] Ref any_ref(Kernel& k, uint64_t v, const uint8_t* at, const Totals& totals) {
     return (v & 3) == 2 ? access(k, v >> 2, at, totals) : direct_ref(k, v, at);
   }
   // The parts of an access are no accesses, so nothing here nests.
@@ -511,35 +545,50 @@ class Reader {
     return v;
   }
 
-  void read_inst(Kernel& k, const Totals& totals) {
-    const uint8_t* at = p_;
-    uint64_t code = num();
+  // `n_refs`: how many of the kernel's references are in use.
+  void read_inst(Kernel& k, const Totals& totals, uint32_t& n_refs) {
+    const uint8_t *at = p_, *p = p_;
+    uint64_t code = num(p);
     const OpInfo* info = code < kCodes ? op_by_code_[code] : nullptr;
+    uint64_t parts = num(p), n_args = num(p);
+    uint64_t n_results = parts & 15, n_attributes = parts >> 4;
+    p_ = p;
     if (!info) [[unlikely]]
       return fail(diag::bytecode_unknown_code, fmt::format("instruction {} is not known", code),
                   at);
-    uint64_t parts = num();
-    uint64_t n_results = parts & 15, n_attributes = parts >> 4;
-    uint64_t n_args = num();
     if (n_results > limits::max_results || n_args > limits::max_args || n_attributes > 255 ||
-        n_attributes > totals.attrs - k.attrs.size() ||
-        n_results + n_args > totals.refs - k.refs.size()) [[unlikely]]
+        n_attributes > totals.attrs - k.attrs.size() || n_results + n_args > totals.refs - n_refs)
+        [[unlikely]]
       return fail(diag::bytecode_count, "more operands or attributes than announced", at);
-    Inst inst;
+    Inst& inst = k.code.emplace_back();
     inst.op = info->op;
     inst.n_results = static_cast<uint8_t>(n_results);
     inst.n_attrs = static_cast<uint8_t>(n_attributes);
     inst.n_args = static_cast<uint16_t>(n_args);
-    inst.first_ref = static_cast<uint32_t>(k.refs.size());
+    inst.first_ref = n_refs;
     inst.first_attr = static_cast<uint32_t>(k.attrs.size());
-    for (uint64_t i = 0; i < n_results; ++i) k.refs.push_back(scalar_ref(k));
-    for (uint64_t i = 0; i < n_args; ++i) k.refs.push_back(ref(k, totals));
+    Ref* refs = k.refs.data() + n_refs;
+    const uint64_t n_values = k.values.size();
+    for (uint64_t i = 0; i < n_results + n_args; ++i) {
+      at = p;
+      uint64_t v = num(p);
+      if ((v & 3) == 0 && v >> 2 < n_values) [[likely]] {
+        refs[i] = Ref::value(static_cast<uint32_t>(v >> 2));
+        continue;
+      }
+      p_ = p;
+      if ((v & 3) == 2 && i < n_results) [[unlikely]]
+        return (void)bad_ref(at, "access", v >> 2, 0);
+      refs[i] = any_ref(k, v, at, totals);
+      p = p_;
+    }
+    p_ = p;
+    n_refs += static_cast<uint32_t>(n_results + n_args);
     int last_tag = 0;
     for (uint64_t i = 0; i < n_attributes && !failed_; ++i) {
       read_attr(k, last_tag);
       if (!failed_) last_tag = static_cast<int>(k.attrs.back().tag);
     }
-    k.code.push_back(inst);
   }
 
   void read_bindings(Kernel& k) {
@@ -554,8 +603,7 @@ class Reader {
     }
   }
 
-  void read_kernel() {
-    Kernel& k = module_.kernels.emplace_back();
+  void read_kernel(Kernel& k) {
     const uint8_t* at = p_;
     std::string_view s = string();
     if (!failed_ && (s.empty() || s.size() > limits::max_name_bytes))
@@ -595,11 +643,17 @@ class Reader {
       return fail(diag::bytecode_count, fmt::format("{} parameters, {} values", n_params, n_values),
                   at);
     reserve(k.values, n_values);
+    const uint8_t* p = p_;
     for (uint32_t i = 0; i < n_values && !failed_; ++i) {
-      uint32_t t = index(types_.size(), "type");
-      if (failed_) return;
-      k.values.push_back({i < n_params ? copy(param_names_[i]) : std::string(), types_[t]});
+      at = p;
+      uint64_t t = num(p);
+      if (t >= types_.size()) [[unlikely]]
+        return fail(diag::bytecode_index, fmt::format("type {} of {}", t, types_.size()), at);
+      k.values.emplace_back(std::string(), types_[t]);
     }
+    if (failed_) return;
+    p_ = p;
+    for (uint32_t i = 0; i < n_params && !failed_; ++i) k.values[i].name = copy(param_names_[i]);
     reserve(k.constants, n_constants);
     for (uint32_t i = 0; i < n_constants && !failed_; ++i) {
       uint32_t c = index(constants_.size(), "constant");
@@ -610,8 +664,11 @@ class Reader {
     reserve(k.refs, totals.refs);
     reserve(k.attrs, totals.attrs);
     reserve(k.code, n_insts);
-    for (uint32_t i = 0; i < n_insts && !failed_; ++i) read_inst(k, totals);
-    if (!failed_ && (k.refs.size() != totals.refs || k.attrs.size() != totals.attrs ||
+    if (failed_) return;
+    k.refs.resize(totals.refs);
+    uint32_t n_refs = 0;
+    for (uint32_t i = 0; i < n_insts && !failed_; ++i) read_inst(k, totals, n_refs);
+    if (!failed_ && (n_refs != totals.refs || k.attrs.size() != totals.attrs ||
                      k.accesses.size() != totals.accesses || k.indices.size() != totals.indices))
       fail(diag::bytecode_count, "fewer operands, attributes or accesses than announced", p_);
   }
@@ -619,48 +676,73 @@ class Reader {
     for (const OpInfo& op : all_ops())
       if (op.code < kCodes) op_by_code_[op.code] = &op;
     for (const AttrInfo& a : all_attrs()) attr_by_tag_[static_cast<int>(a.tag)] = &a;
+    Cursor& names = sections_[static_cast<size_t>(SectionId::names)];
+    Cursor& lines = sections_[static_cast<size_t>(SectionId::lines)];
+    const bool has_names = names.p, has_lines = lines.p;
+    if (has_lines) {
+      exchange(lines);
+      read_files();
+      exchange(lines);
+    }
+    exchange(sections_[static_cast<size_t>(SectionId::kernels)]);
     uint32_t n = count(limits::max_kernels, kLeastKernelBytes, "kernels");
     reserve(module_.kernels, n);
-    for (uint32_t i = 0; i < n && !failed_; ++i) read_kernel();
-  }
-
-  // --- optional sections
-  void read_names() {
-    for (size_t i = 0; i < module_.kernels.size() && !failed_; ++i) {
-      Kernel& k = module_.kernels[i];
-      ++scope_;  // `x` and `%x` may be two things
-      for (size_t v = k.params.size(); v < k.values.size() && !failed_; ++v)
-        k.values[v].name = copy(name(true));
+    for (uint32_t i = 0; i < n && !failed_; ++i) {
+      Kernel& k = module_.kernels.emplace_back();
+      read_kernel(k);
+      if (has_names) {
+        exchange(names);
+        read_names(k);
+        exchange(names);
+      }
+      if (has_lines) {
+        exchange(lines);
+        read_lines(k);
+        exchange(lines);
+      }
     }
+    check_end(SectionId::kernels);
+    if (has_names) exchange(names), check_end(SectionId::names);
+    if (has_lines) exchange(lines), check_end(SectionId::lines);
   }
 
-  void read_lines() {
+  // --- the parts of a kernel in optional sections
+  void read_names(Kernel& k) {
+    ++scope_;  // `x` and `%x` may be two things
+    for (size_t v = k.params.size(); v < k.values.size() && !failed_; ++v)
+      if (std::string_view s = name(true); !s.empty()) k.values[v].name = copy(s);
+  }
+
+  void read_files() {
     uint32_t n = count(~0u, 1, "files");
     reserve(module_.files, n);
     for (uint32_t i = 0; i < n && !failed_; ++i) module_.files.push_back(copy(string()));
-    for (Kernel& k : module_.kernels) {
-      Loc last;
-      read_loc(k.loc, last);
-      for (Inst& i : k.code) {
-        if (failed_) return;
-        read_loc(i.loc, last);
-      }
-    }
   }
-  void read_loc(Loc& loc, Loc& last) {
-    const uint8_t* at = p_;
-    uint64_t v = num();
-    int64_t line = int64_t{last.line} + unzigzag(v >> 1);
-    if (line < 0 || line > 0xFFFFFFFF) [[unlikely]]
-      return fail(diag::bytecode_number, fmt::format("line {}", line), at);
-    last.line = static_cast<uint32_t>(line);
-    if (v & 1) last.file = num32("a file number");
-    last.col = num32("a column");
-    // Locations without a line need no file.
-    if (last.line != 0 && last.file >= module_.files.size()) [[unlikely]]
-      return fail(diag::bytecode_index,
-                  fmt::format("file {} of {}", last.file, module_.files.size()), at);
-    loc = last;
+  void read_lines(Kernel& k) {
+    Loc last;
+    const uint8_t* p = p_;
+    // Without any file there is no number to check.
+    const uint64_t n_files = module_.files.empty() ? ~uint64_t{0} : module_.files.size();
+    auto read = [&](Loc& loc) {
+      const uint8_t* at = p;
+      uint64_t v = num(p);
+      int64_t line = int64_t{last.line} + unzigzag(v >> 1);
+      uint64_t file = v & 1 ? num(p) : last.file, col = num(p);
+      if (line < 0 || line > 0xFFFFFFFF || col > 0xFFFFFFFF || file > 0xFFFFFFFF) [[unlikely]] {
+        fail(diag::bytecode_number, "a line, column or file number above 32 bits", at);
+      } else if (line != 0 && file >= n_files) [[unlikely]] {
+        fail(diag::bytecode_index, fmt::format("file {} of {}", file, n_files), at);
+      }
+      last = {static_cast<uint32_t>(file), static_cast<uint32_t>(line), static_cast<uint32_t>(col)};
+      loc = last;
+    };
+    if (failed_) return;
+    read(k.loc);
+    for (Inst& i : k.code) {
+      if (failed_) return;
+      read(i.loc);
+    }
+    if (!failed_) p_ = p;
   }
 
   void read_text(std::string& text) {
@@ -677,6 +759,7 @@ class Reader {
   static constexpr int kTags = 256, kCodes = 1024;
 
   const uint8_t *begin_, *p_, *end_;
+  Cursor sections_[static_cast<size_t>(SectionId::producer) + 1];
   uint64_t budget_ = 0;
   bool failed_ = false;
   Diagnostic error_;
