@@ -15,6 +15,7 @@ for name in "Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K IQ4_NL".split():
     w = blocks[f"{name}_values"].astype(np.float64).reshape(rows, -1)
     out[f"{f}_w"] = blocks[f"{name}_blocks"].reshape(rows, -1)
     x = uniform(1, w.shape[1], -1, 1).astype(np.float32).astype(np.float64)
+    out[f"{f}_values"] = w.astype(np.float32)
     out[f"{f}_y"] = (w @ x).astype(np.float32)
     if f in ("q4_1", "q8_0"):
         x = uniform(1, (3, w.shape[1]), -1, 1).astype(np.float32).astype(np.float64)
