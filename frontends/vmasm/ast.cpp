@@ -78,6 +78,7 @@ std::string Ast::layout_text(TokenRange r) const {
 }
 
 Span Ast::span(TokenId t) const {
+  if (t == kNoToken) return {file, 0, 0, 0};
   const Token& k = tokens[t];
   return {file, k.line, k.col, code_points(text(t))};
 }

@@ -356,6 +356,7 @@ struct Ast {
   const Token& token(TokenId t) const { return tokens[t]; }
   // The token as written; `name` drops a leading % or #.
   std::string_view text(TokenId t) const {
+    if (t == kNoToken) return {};
     return std::string_view(source).substr(tokens[t].offset, tokens[t].len);
   }
   std::string_view name(TokenId t) const {

@@ -254,6 +254,8 @@ class EnvironmentBuilder {
     std::set<std::string, std::less<>> defined;
     for (ItemId id : ast_.items) {
       const Item& item = ast_[id];
+      bool named = item.kind == ItemKind::layout || item.kind == ItemKind::func;
+      if (named && item.name == kNoToken) continue;  // reported by the parser
       switch (item.kind) {
         case ItemKind::const_:
           for (DefinitionId d : ast_.list(item.definitions)) add_const(ast_[d], defined);
