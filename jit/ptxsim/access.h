@@ -1,0 +1,58 @@
+// One memory access of one lane: from an address to bytes on the host, with every check on the way.
+#pragma once
+#include "jit/ptxsim/decode.h"
+#include "jit/ptxsim/machine.h"
+#include "jit/ptxsim/race.h"
+
+namespace tess::ptxsim {
+
+struct Located {
+  uint8_t* bytes = nullptr;
+  uint8_t* valid = nullptr;        // null: all written
+  ShadowRegion* shadow = nullptr;  // null: no races possible or not checked
+  uint64_t offset = 0;             // in the shadow
+  uint64_t object = 0;             // identity of the location for synchronisation
+  Space space = Space::global;
+  Block* owner = nullptr;  // of shared memory
+  Allocation* allocation = nullptr;
+  uint32_t shared_address = 0;  // in the owner
+};
+
+enum class Intent : uint8_t { read, write, update };
+
+inline uint64_t lane_address(const Warp& w, const Op& op, int lane, int slot = 0) {
+  switch (op.k[9]) {
+    case kBase64:
+      return w.row64(op.a[slot])[lane] + uint64_t(op.imm);
+    case kBase32:
+      return uint64_t(uint32_t(w.row32(op.a[slot])[lane] + uint32_t(op.imm)));
+    case kBaseFrame:
+      return uint64_t(op.imm) + w.lane[lane].frame;
+    default:
+      return uint64_t(op.imm);
+  }
+}
+
+// False after a fault was reported. `space` may be generic.
+bool locate(Warp& w, const Op& op, int lane, Space space, uint64_t address, uint32_t bytes,
+            uint32_t align, Intent intent, Located& out);
+// The block that owns a shared::cluster address, or null.
+Block* shared_owner(Warp& w, uint64_t address);
+
+std::string describe_address(const Warp& w, Space space, uint64_t address);
+bool all_valid(const Located& at, uint32_t bytes);
+inline void mark_valid(const Located& at, uint32_t bytes) {
+  if (at.valid) std::memset(at.valid, 1, bytes);
+}
+// Marks registers as poisoned in a lane.
+inline void poison(Warp& w, Row r, int lane) {
+  if (w.check_init && r >= 0) w.init[r >> 5] &= ~(1u << lane);
+}
+Flow report_uninit_memory(Warp& w, const Op& op, int lane, Space space, uint64_t address);
+
+inline Scope scope_of(const Builder& b, Scope otherwise) {
+  int s = b.which({"cta", "cluster", "gpu", "sys"});
+  return s < 0 ? otherwise : Scope(s + 1);
+}
+
+}  // namespace tess::ptxsim
