@@ -173,12 +173,10 @@ Result<Layout> canonical_layout(Layout l) {
   if (!ranges) return limit("an offset of a layout reaches 2^62");
   if (l.bits.identity()) l.bits = {};
   if (!l.bits.identity()) {
-    size_t at = 0;
     for (size_t j = 0; j < ranges->size(); ++j) {
       if ((*ranges)[j].least < 0) return invalid("a swizzle meets a negative offset");
       int missing = width_of((*ranges)[j].most + 1) - l.bits.in_bits[j];
       if (missing > 0) return invalid("the bit matrix is narrower than the sum it permutes");
-      at += l.bits.in_bits[j];
     }
     trim_bits(l, *ranges);
   }

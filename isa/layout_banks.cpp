@@ -79,9 +79,11 @@ int bank_ways(const std::vector<int64_t>& byte_addresses, int width_bytes) {
   return worst;
 }
 
-Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits) {
+Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits, int max_bits) {
   TESS_TRY(Layout offsets, checked_offsets(reg, mem, elem_bits));
-  VecLimits limits{elem_bits, 128, 0, 0};
+  if (max_bits < 8 || max_bits > 128)
+    return make_diag(diag::layout_argument, "an access has 8 to 128 bits a lane");
+  VecLimits limits{elem_bits, max_bits, 0, 0};
   Banks b;
   auto m = is_power(elem_bits) ? linear_of(offsets) : std::nullopt;
   int lanes = static_cast<int>(size_of(reg, Label::lane));

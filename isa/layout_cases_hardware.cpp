@@ -22,6 +22,7 @@ using Args = std::span<const std::string>;
 using Vector = std::vector<int64_t>;
 
 constexpr int64_t kMaxPoints = 1 << 22;
+constexpr int64_t kMaxAddress = int64_t{1} << 60;
 
 Diagnostic bad(std::string why) { return make_diag(diag::layout_argument, std::move(why)); }
 
@@ -257,6 +258,7 @@ Result<Outcome> bank_conflicts(Args a, const std::string& expected) {
   Vector addresses;
   for (int64_t lane = 0; lane < 32; ++lane) {
     TESS_TRY(int64_t address, f.at(lane));
+    if (std::abs(address / 2) >= kMaxAddress) return bad("an address is too large");
     addresses.push_back(address);
   }
   return compare_text(fmt::format("{}", bank_ways(addresses, static_cast<int>(width))), expected);
@@ -267,6 +269,7 @@ Result<Outcome> bank_matrix(Args a, const std::string& expected) {
   Vector addresses;
   for (int64_t row = 0; row < 8; ++row) {
     TESS_TRY(int64_t address, f.at(row));
+    if (std::abs(address / 2) >= kMaxAddress) return bad("an address is too large");
     addresses.push_back(address);
   }
   return compare_text(fmt::format("{}", bank_ways(addresses, 16)), expected);

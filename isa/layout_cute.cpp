@@ -228,7 +228,10 @@ Result<int64_t> tree_at(const IntTree& shape, const IntTree& stride, const IntTr
   if (c.leaf) {
     Modes m;
     leaves(shape, stride, m);
-    if (c.value < 0 || c.value >= int64_t{1} << 40)
+    __int128 reach = 0;
+    for (const Mode& x : m)
+      reach += static_cast<__int128>(x.stride < 0 ? -x.stride : x.stride) * c.value;
+    if (c.value < 0 || reach >= kBound)
       return make_diag(diag::layout_argument, "a coordinate is negative or too large");
     return at(m, c.value);
   }

@@ -61,6 +61,9 @@ Result<Layout> col_major(const std::vector<int64_t>& shape);
 // fastest, or the first when `column`.
 Result<Layout> spread(Label label, const std::vector<int64_t>& shape, bool column = false);
 Result<Layout> replicate(Label label, int64_t copies);
+// The register layout that CuTe writes as a layout of (thread, value): its values number the tile's
+// elements first dimension fastest.
+Result<Layout> from_thread_value(const Layout& thread_value, const std::vector<int64_t>& shape);
 
 // Over F2 only: C with b(C(x)) = a(x), where of all preimages the one needing the cheapest move is
 // taken (same cta, then same warp, then same lane, then same register), not the least. Error if a

@@ -415,9 +415,9 @@ Result<Layout> Parser::call(std::string_view name, size_t pos, int depth) {
     if (name == "concat") return concat(a, b);
     return invert_and_compose(a, b);
   }
-  constexpr std::string_view kUnary[] = {"coalesce", "rinv",    "linv",    "complement",
-                                         "permute",  "reshape", "squeeze", "unsqueeze",
-                                         "reduce",   "shift"};
+  constexpr std::string_view kUnary[] = {"coalesce", "rinv",    "linv",        "complement",
+                                         "permute",  "reshape", "squeeze",     "unsqueeze",
+                                         "reduce",   "shift",   "thread_value"};
   if (std::find(std::begin(kUnary), std::end(kUnary), name) == std::end(kUnary)) {
     std::vector<std::string_view> names(std::begin(kBinary), std::end(kBinary));
     names.insert(names.end(), std::begin(kUnary), std::end(kUnary));
@@ -441,6 +441,7 @@ Result<Layout> Parser::call(std::string_view name, size_t pos, int depth) {
   }
   if (name == "reshape") return reshape(a, n);
   if (name == "shift") return shift(a, n);
+  if (name == "thread_value") return from_thread_value(a, n);
   if (name == "complement") {
     TESS_CHECK(takes(1));
     return complement(a, n[0]);

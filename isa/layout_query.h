@@ -43,8 +43,9 @@ struct Banks {
   int64_t vec = 1;         // elements an access
   Matrix matrix = Matrix::none;
 };
-// Ordinary loads and stores of a register tile in shared memory, as wide as vector_access allows.
-Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits);
+// Ordinary loads and stores of a register tile in shared memory, as wide as vector_access allows
+// and at most max_bits (8 to 128) a lane.
+Result<Banks> banks(const Layout& reg, const Layout& mem, int elem_bits, int max_bits = 128);
 // The same by ldmatrix or stmatrix (.trans where that fits); E0616 where they cannot serve.
 Result<Banks> matrix_banks(const Layout& reg, const Layout& mem, int elem_bits = 16);
 

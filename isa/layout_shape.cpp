@@ -100,6 +100,26 @@ Result<Layout> replicate(Label label, int64_t copies) {
   return canonical_layout(std::move(l));
 }
 
+Result<Layout> from_thread_value(const Layout& l, const std::vector<int64_t>& shape) {
+  TESS_CHECK(check_shape(shape));
+  if (!l.is_memory() || l.dims != 2)
+    return argument("a thread-value layout has two modes, (threads, values):(…)");
+  Layout split;  // one coordinate, first dimension fastest, to the tile's index
+  split.dims = 1;
+  split.shape = shape;
+  split.offset.assign(shape.size(), 0);
+  for (size_t j = 0; j < shape.size(); ++j) {
+    split.digits.push_back({Label::dim, 0, shape[j], std::vector<int64_t>(shape.size(), 0)});
+    split.digits.back().out[j] = 1;
+  }
+  TESS_TRY(split, canonical_layout(std::move(split)));
+  TESS_TRY(Layout r, compose(split, l));
+  for (Digit& d : r.digits) d.label = d.dim == 0 ? Label::lane : Label::reg, d.dim = 0;
+  r.dims = 0;
+  TESS_TRY(r, canonical_layout(std::move(r)));
+  return split_lanes(std::move(r));
+}
+
 // Field of b bits from bit m + max(0, s), moved by s.
 uint64_t apply(const Swizzle& s, uint64_t x) {
   uint64_t field = x & (((uint64_t{1} << s.b) - 1) << (s.m + std::max(0, s.s)));

@@ -59,6 +59,10 @@ void check_atom(const std::string& name, const Vector& shape, int64_t threads, i
         Vector v = f(lane, i);
         CHECK(cute::at(cute::flat(*cute), lane + threads * i) == v[0] + shape[0] * v[1]);
       }
+    auto back = parse_layout_expr("thread_value(" + *text + ", " + std::to_string(shape[0]) + ", " +
+                                  std::to_string(shape[1]) + ")");
+    REQUIRE_MESSAGE(back, *text << ": " << back.error().message);
+    CHECK(*back == *atom);
   }
   CHECK(*covers(*atom));
   CHECK(*is_injective(*atom));
