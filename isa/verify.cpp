@@ -437,6 +437,7 @@ bool KernelVerifier::run(bool partial) {
   bool stray_jumps = failed_;
   find_roots();
   check_types();
+  if (!failed_) check_layouts();
   if (!partial && !stray_jumps) check_assignment();
   return !failed_;
 }
@@ -448,9 +449,11 @@ int VerifiedModule::find(std::string_view name) const {
 }
 
 void check_incomplete(const Module& module, Diagnostics& out) {
+  Result<std::deque<Layout>> layouts = parse_layouts(module);
+  if (!layouts) return;  // reported when it was lowered
   for (const Kernel& k : module.kernels) {
     KernelInfo info;
-    KernelVerifier(module, k, info, out).run(true);
+    KernelVerifier(module, *layouts, k, info, out).run(true);
   }
 }
 
@@ -463,12 +466,17 @@ std::optional<VerifiedModule> verify(Module module, Diagnostics& out) {
   if (module.kernels.size() > static_cast<size_t>(limits::max_kernels))
     refuse(diag::limit_exceeded,
            fmt::format("{} kernels; at most {}", module.kernels.size(), limits::max_kernels));
+  Result<std::deque<Layout>> layouts = parse_layouts(module);
+  if (!layouts) {
+    out.push_back(std::move(layouts).error());
+    return {};
+  }
   VerifiedModule verified;
   std::set<std::string> keys;
   size_t kernels = good ? module.kernels.size() : 0;
   for (size_t i = 0; i < kernels; ++i) {
     KernelInfo info;
-    good &= KernelVerifier(module, module.kernels[i], info, out).run();
+    good &= KernelVerifier(module, *layouts, module.kernels[i], info, out).run();
     if (good && !keys.insert(kernel_key(module.kernels[i])).second)
       refuse(diag::bad_name,
              fmt::format("kernel `{}` is defined twice", kernel_key(module.kernels[i])));

@@ -1,11 +1,13 @@
 // verify(): Module -> VerifiedModule. Only a VerifiedModule can be run or compiled, and only
 // verify() makes one. Never crashes, never recurses on input depth; time linear in the module.
 #pragma once
+#include <map>
 #include <memory>
 #include <vector>
 
 #include "isa/diag.h"
 #include "isa/module.h"
+#include "isa/view.h"
 
 namespace tess {
 
@@ -16,6 +18,7 @@ struct KernelInfo {
   // own index.
   std::vector<uint32_t> match;
   uint32_t max_nesting = 0;
+  std::map<uint32_t, std::shared_ptr<const ViewMap>> views;  // by instruction: what a `view` reads
 };
 
 class VerifiedModule {

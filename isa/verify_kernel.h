@@ -1,16 +1,23 @@
 // Private to the verifier: the checks of one kernel, in the order in which they build on each
 // other.
 #pragma once
+#include <deque>
+#include <map>
+#include <string>
 #include <string_view>
 
 #include "isa/verify.h"
 
 namespace tess {
 
+// The module's layouts, in order; each may name those before it.
+Result<std::deque<Layout>> parse_layouts(const Module& module);
+
 class KernelVerifier {
  public:
-  KernelVerifier(const Module& m, const Kernel& k, KernelInfo& info, Diagnostics& out)
-      : m_(m), k_(k), info_(info), out_(out), first_(out.size()) {}
+  KernelVerifier(const Module& m, const std::deque<Layout>& layouts, const Kernel& k,
+                 KernelInfo& info, Diagnostics& out)
+      : m_(m), layouts_(layouts), k_(k), info_(info), out_(out), first_(out.size()) {}
   // True if no error was reported. `partial`: instructions are missing, so names may lack
   // assignments.
   bool run(bool partial = false);
@@ -25,6 +32,7 @@ class KernelVerifier {
   void find_roots();
   void check_types();  // infer, and compare
   void check_writes(uint32_t pc, const Inst& inst, const OpInfo& op);
+  void check_layouts();     // verify_layouts.cpp
   void check_assignment();  // verify_assignment.cpp
 
   Span span_of(const Inst& inst) const;
@@ -33,11 +41,13 @@ class KernelVerifier {
   void report_at(uint32_t pc, Diag code, std::string message, std::string hint = {});
 
   const Module& m_;
+  const std::deque<Layout>& layouts_;
   const Kernel& k_;
   KernelInfo& info_;
   Diagnostics& out_;
   size_t first_;
   bool failed_ = false;
+  std::map<std::pair<int64_t, std::string>, Status> fits_;  // (layout, type): judged once
   std::vector<uint32_t> root_;  // by value: the parameter (or local) that a view comes from
 };
 

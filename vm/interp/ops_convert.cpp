@@ -148,12 +148,27 @@ void bind_repack(Binder& b) {
   b.emit<run_repack>(x);
 }
 
-void needs_layouts(Binder& b) {
-  const Loc& loc = b.inst().loc;
-  b.fail(make_diag(
-      diag::run_needs_layouts,
-      fmt::format("`{}` needs layouts, which this build cannot execute", op_info(b.inst().op).name),
-      Span{loc.file, loc.line, loc.col, 0}));
+// view: each element of the result is put together from pieces of source elements.
+struct Piece {
+  uint32_t element;         // of the source
+  uint8_t from, length, to; // bits
+};
+struct Reassemble {
+  Operand d, a;
+  std::vector<uint32_t> first;  // by element of the result, one more at the end
+  std::vector<Piece> pieces;
+};
+Flow run_view(Strand& s, const Reassemble& x) {
+  for (size_t e = 0; e + 1 < x.first.size(); ++e) {
+    uint64_t code = 0;
+    for (uint32_t i = x.first[e]; i < x.first[e + 1]; ++i) {
+      const Piece& p = x.pieces[i];
+      uint64_t mask = p.length == 64 ? ~uint64_t{0} : (uint64_t{1} << p.length) - 1;
+      code |= (carrier_code(x.a.type, x.a.at(s), p.element) >> p.from & mask) << p.to;
+    }
+    set_carrier(x.d.type, x.d.at(s), e, code);
+  }
+  return Flow::next;
 }
 
 }  // namespace
@@ -189,8 +204,33 @@ KERNEL(bitcast) {
   m.type = from;
   b.elementwise(m);
 }
-KERNEL(view) { needs_layouts(b); }
-KERNEL(relayout) { needs_layouts(b); }
+KERNEL(view) {
+  Reassemble x;
+  x.d = b.result();
+  x.a = b.arg(0);
+  const std::vector<uint32_t>& bit = b.view_map().bit;
+  uint32_t w1 = x.a.type.bits, w2 = x.d.type.bits;
+  for (size_t i = 0; i < bit.size(); ++i) {
+    uint8_t to = static_cast<uint8_t>(i % w2), from = static_cast<uint8_t>(bit[i] % w1);
+    if (to == 0) x.first.push_back(static_cast<uint32_t>(x.pieces.size()));
+    bool goes_on = to && from && bit[i] == bit[i - 1] + 1;
+    if (goes_on) ++x.pieces.back().length;
+    else x.pieces.push_back({bit[i] / w1, from, 1, to});
+  }
+  x.first.push_back(static_cast<uint32_t>(x.pieces.size()));
+  b.emit<run_view>(std::move(x));
+}
+// What a tile holds does not depend on where: the same elements.
+KERNEL(relayout) {
+  Micro m;
+  m.fn = run_same_bits;
+  m.d = b.result();
+  m.in[0] = b.arg(0);
+  m.n_in = 1;
+  m.type = m.d.type;
+  m.is_copy = true;
+  b.elementwise(m);
+}
 KERNEL(lookup) {
   Lookup x;
   x.index = b.arg(0);

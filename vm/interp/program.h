@@ -111,8 +111,8 @@ struct Micro {
   DType type;
   const void* extra = nullptr;
   uint32_t pc = 0;
-  bool is_copy =
-      false;  // the operand's elements in their order; nothing to do if it shares its place
+  bool may_overwrite = false;  // the loop allows its result to be one of its operands
+  bool is_copy = false;  // the operand's elements in order: nothing to do if it shares its place
 };
 
 // What a kernel's bind function sees of its instruction, and where it puts the step.
@@ -131,6 +131,7 @@ class Binder {
   const Options& options() const { return options_; }
   uint32_t pc() const { return pc_; }
   uint32_t match() const { return info_.match[pc_]; }
+  const ViewMap& view_map() const { return *info_.views.at(pc_); }
   uint32_t match_of(uint32_t pc) const { return info_.match[pc]; }
   bool naive() const { return options_.naive; }
 
