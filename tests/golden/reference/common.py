@@ -93,6 +93,18 @@ def float_values(t):
     return v
 
 
+def encode(t, x):
+    """Finite values no larger than the largest to the nearest codes of an 8-bit eXmY, ties to even."""
+    values = float_values(t)[:128]  # ascending from +0
+    last = int(np.flatnonzero(np.isfinite(values))[-1])
+    a = np.abs(np.asarray(x, np.float64))
+    up = np.minimum(np.searchsorted(values[:last + 1], a), last)  # the least code at or above
+    down = np.maximum(up - 1, 0)
+    below, above = a - values[down], values[up] - a
+    code = np.where((below < above) | ((below == above) & (down % 2 == 0)), down, up)
+    return (code | np.signbit(x) * 128).astype(np.uint8)
+
+
 def pack(codes, bits):
     """Codes as a dense little-endian bit stream."""
     c = np.asarray(codes).astype(np.uint64).reshape(-1, 1)

@@ -60,4 +60,20 @@ for t in ("f32", "f16"):
     lo, hi = x[..., :d // 2], x[..., d // 2:]
     put("rope", t, np.concatenate([lo * c - hi * z, hi * c + lo * z], axis=-1))
 
+# 8 bits per row, in f32 as the kernel: each step one rounding. Row 3 is zero, row 4 tiny.
+x = uniform(8, (5, 601), -3, 3).astype(np.float16)
+x[3], x[4] = 0, x[4] / np.float16(1e4)
+out["quantise_x"] = x
+for q, most in (("e4m3", 448), ("e5m2", 57344), ("i8", 127)):
+    s = np.abs(x).astype(np.float32).max(axis=1) / np.float32(most)
+    with np.errstate(divide="ignore"):
+        inv = np.where(s == 0, np.float32(0), np.float32(1) / s)
+    v = np.clip(x.astype(np.float32) * inv[:, None], -most, most)
+    out[f"quantise_{q}_s"] = s
+    if q == "i8":
+        out["quantise_i8_q"] = np.rint(v).astype(np.int8)
+        out["dequantise_i8"] = (out["quantise_i8_q"].astype(np.float32) * s[:, None]).astype(np.float16)
+    else:
+        out[f"quantise_{q}_q"] = encode(q, v)
+
 save("std_rows", out)
