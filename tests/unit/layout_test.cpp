@@ -12,6 +12,7 @@
 #include "isa/layout_judge.h"
 #include "isa/layout_ops.h"
 #include "isa/layout_query.h"
+#include "isa/layout_require.h"
 #include "isa/layout_spell.h"
 
 using namespace tess;
@@ -256,4 +257,42 @@ TEST_CASE("the calculator names every spelling, or why there is none") {
                            "504 of 4600 places unused"})
     CHECK_MESSAGE(p.find(part) != std::string::npos, p);
   CHECK(!describe_layout("(64,64)"));
+}
+
+TEST_CASE(
+    "the manual's layout chapter shows what the tool prints, and every requirement in it holds") {
+  std::ifstream file(std::string(TESS_SOURCE_ROOT) + "/isa/layouts.md");
+  std::stringstream buffer;
+  buffer << file.rdbuf();
+  std::string text = buffer.str();
+  int pictures = 0, requirements = 0;
+  Layout a = parse("mma.m16n8k16.f16.A"), s = parse("Sw<3,3,3> o (128,64):(64,1)");
+  LayoutEnv env;
+  env.layout = [&](std::string_view name) { return name == "a" ? &a : name == "s" ? &s : nullptr; };
+  for (size_t open = text.find("```\n"); open != std::string::npos;) {
+    size_t close = text.find("```", open + 4);
+    REQUIRE(close != std::string::npos);
+    std::string block = text.substr(open + 4, close - open - 4);
+    size_t line_end = block.find('\n');
+    std::string command = block.substr(0, line_end), rest = block.substr(line_end + 1);
+    bool draw = command.starts_with("$ tess layout --draw '");
+    if (draw || command.starts_with("$ tess layout '")) {
+      size_t quote = command.find('\'');
+      std::string expr = command.substr(quote + 1, command.size() - quote - 2);
+      auto shown = draw ? draw_layout(parse(expr), false) : describe_layout(expr);
+      REQUIRE(shown);
+      CHECK(*shown == rest);
+      ++pictures;
+    }
+    std::istringstream lines(block);
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.starts_with("require ")) continue;
+      auto holds = check_require(line.substr(8), env);
+      CHECK_MESSAGE(holds, line << ": " << holds.error().message);
+      ++requirements;
+    }
+    open = text.find("```\n", close + 3);
+  }
+  CHECK(pictures >= 8);
+  CHECK(requirements >= 9);
 }
