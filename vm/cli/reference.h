@@ -12,7 +12,7 @@ namespace tess::cli {
 std::optional<std::string> explain_topic(std::string_view topic);
 // Every name that explain_topic knows.
 std::vector<std::string> all_topics();
-// Everything, as Markdown: isa/reference.md.
+// Everything, as Markdown: `tess explain --all`, build/reference.md.
 std::string reference_markdown();
 
 }  // namespace tess::cli
