@@ -141,6 +141,11 @@ StripError run_shift(const StripArgs& args) {
     size_t n = std::min(kChunk, args.n - at);
     clamp_counts_loop(static_cast<int>(count_bytes),
                       static_cast<const uint8_t*>(args.in[1]) + at * count_bytes, mask, counts, n);
+    if (counts[0] < e.in[0].bits && std::memcmp(counts, counts + 1, n - 1) == 0) {
+      shift_loop(e.op, carrier_of(e.in[0]), static_cast<uint8_t*>(args.d) + at * bytes,
+                 static_cast<const uint8_t*>(args.in[0]) + at * bytes, counts[0], n, e.in[0].bits);
+      continue;
+    }
     e.loop(static_cast<uint8_t*>(args.d) + at * bytes,
            static_cast<const uint8_t*>(args.in[0]) + at * bytes, counts, nullptr, n, e.in[0].bits);
   }
@@ -190,6 +195,7 @@ void bind_elementwise(Binder& b, Naive naive, FastOp fast) {
   if (e.nan && e.op == FastOp::max) e.op = FastOp::max_nan;
   e.nowrap = b.has(AttrTag::nowrap);
   m.type = e.in[0];
+  m.may_overwrite = true;
   m.fn = b.naive() ? run_naive : choose(e);
   m.extra = b.keep(e);
   b.elementwise(m);

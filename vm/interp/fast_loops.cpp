@@ -340,6 +340,95 @@ void deinterleave_any(int bytes, const void* s, void* even, void* odd, size_t n)
   }
 }
 
+// Eight results at a time through locals, so that d may be a.
+template <class T, class F>
+HWY_INLINE void pairs(void* d, const void* a, size_t n, F f) {
+  constexpr size_t kBlock = 64 / sizeof(T);
+  const T* x = static_cast<const T*>(a);
+  T* out = static_cast<T*>(d);
+  size_t i = 0;
+  for (; i + kBlock <= n; i += kBlock) {
+    T even[kBlock], odd[kBlock];
+    for (size_t k = 0; k < kBlock; ++k) {
+      even[k] = x[2 * (i + k)];
+      odd[k] = x[2 * (i + k) + 1];
+    }
+    for (size_t k = 0; k < kBlock; ++k) out[i + k] = f(even[k], odd[k]);
+  }
+  for (; i < n; ++i) out[i] = f(x[2 * i], x[2 * i + 1]);
+}
+
+template <FastOp kOp, class T>
+void pair_typed(void* d, const void* a, const void*, const void*, size_t n, int bits) {
+  if constexpr (std::is_integral_v<T>) {
+    using W = Work<T>;
+    pairs<T>(d, a, n, [=](T x, T y) {
+      if constexpr (kOp == FastOp::add) return narrowed<T>(static_cast<T>(W(x) + W(y)), bits);
+      else if constexpr (kOp == FastOp::mul) return narrowed<T>(static_cast<T>(W(x) * W(y)), bits);
+      else if constexpr (kOp == FastOp::min) return x < y ? x : y;
+      else if constexpr (kOp == FastOp::max) return x > y ? x : y;
+      else if constexpr (kOp == FastOp::and_) return static_cast<T>(x & y);
+      else if constexpr (kOp == FastOp::or_) return static_cast<T>(x | y);
+      else return static_cast<T>(x ^ y);
+    });
+  } else {
+    pairs<T>(d, a, n, [](T x, T y) {
+      if constexpr (kOp == FastOp::add) return x + y;
+      else if constexpr (kOp == FastOp::mul) return x * y;
+      else if constexpr (kOp == FastOp::min) return float_min<T>(x, y);
+      else return float_max<T>(x, y);
+    });
+  }
+}
+template <FastOp kOp>
+FastLoop pair_of(Carrier c) {
+  constexpr bool kBits = kOp == FastOp::and_ || kOp == FastOp::or_ || kOp == FastOp::xor_;
+  switch (c) {
+    case Carrier::u8: return pair_typed<kOp, uint8_t>;
+    case Carrier::i8: return pair_typed<kOp, int8_t>;
+    case Carrier::u16: return pair_typed<kOp, uint16_t>;
+    case Carrier::i16: return pair_typed<kOp, int16_t>;
+    case Carrier::u32: return pair_typed<kOp, uint32_t>;
+    case Carrier::i32: return pair_typed<kOp, int32_t>;
+    case Carrier::u64: return pair_typed<kOp, uint64_t>;
+    case Carrier::i64: return pair_typed<kOp, int64_t>;
+    default: break;
+  }
+  if constexpr (!kBits) return c == Carrier::f32 ? pair_typed<kOp, float> : pair_typed<kOp, double>;
+  return nullptr;
+}
+FastLoop find_pair(FastOp op, Carrier c) {
+  switch (op) {
+    case FastOp::add: return pair_of<FastOp::add>(c);
+    case FastOp::mul: return pair_of<FastOp::mul>(c);
+    case FastOp::min: return pair_of<FastOp::min>(c);
+    case FastOp::max: return pair_of<FastOp::max>(c);
+    case FastOp::and_: return pair_of<FastOp::and_>(c);
+    case FastOp::or_: return pair_of<FastOp::or_>(c);
+    case FastOp::xor_: return pair_of<FastOp::xor_>(c);
+    default: return nullptr;
+  }
+}
+
+template <class T>
+void shift_typed(FastOp op, void* d, const void* a, int count, size_t n, int bits) {
+  using W = Work<T>;
+  if (op == FastOp::shl) unary<T>(d, a, n, [=](T x) { return narrowed<T>(static_cast<T>(static_cast<W>(x) << count), bits); });
+  else unary<T>(d, a, n, [=](T x) { return static_cast<T>(x >> count); });
+}
+void shift_any(FastOp op, Carrier c, void* d, const void* a, int count, size_t n, int bits) {
+  switch (c) {
+    case Carrier::u8: return shift_typed<uint8_t>(op, d, a, count, n, bits);
+    case Carrier::i8: return shift_typed<int8_t>(op, d, a, count, n, bits);
+    case Carrier::u16: return shift_typed<uint16_t>(op, d, a, count, n, bits);
+    case Carrier::i16: return shift_typed<int16_t>(op, d, a, count, n, bits);
+    case Carrier::u32: return shift_typed<uint32_t>(op, d, a, count, n, bits);
+    case Carrier::i32: return shift_typed<int32_t>(op, d, a, count, n, bits);
+    case Carrier::u64: return shift_typed<uint64_t>(op, d, a, count, n, bits);
+    default: return shift_typed<int64_t>(op, d, a, count, n, bits);
+  }
+}
+
 template <class T>
 void repeat_typed(const void* s, int64_t run, int64_t first, void* out, int64_t n) {
   const T* x = static_cast<const T*>(s) + first / run;
@@ -450,6 +539,8 @@ HWY_EXPORT(select_any);
 HWY_EXPORT(fma_odd);
 HWY_EXPORT(deinterleave_any);
 HWY_EXPORT(repeat_any);
+HWY_EXPORT(find_pair);
+HWY_EXPORT(shift_any);
 HWY_EXPORT(clamp_counts_any);
 HWY_EXPORT(widen_int_any);
 
@@ -461,6 +552,10 @@ void select_loop(int bytes, void* d, const uint8_t* c, const void* a, const void
 }
 void deinterleave_loop(int bytes, const void* s, void* even, void* odd, size_t n) {
   HWY_DYNAMIC_DISPATCH(deinterleave_any)(bytes, s, even, odd, n);
+}
+FastLoop pair_loop(FastOp op, Carrier carrier) { return HWY_DYNAMIC_DISPATCH(find_pair)(op, carrier); }
+void shift_loop(FastOp op, Carrier carrier, void* d, const void* a, int count, size_t n, int bits) {
+  HWY_DYNAMIC_DISPATCH(shift_any)(op, carrier, d, a, count, n, bits);
 }
 void repeat_loop(int bytes, const void* s, int64_t run, int64_t first, void* out, int64_t n) {
   HWY_DYNAMIC_DISPATCH(repeat_any)(bytes, s, run, first, out, n);

@@ -49,6 +49,12 @@ enum class FastOp : uint8_t {
 // `bits`: the width of an integer type.
 using FastLoop = void (*)(void* d, const void* a, const void* b, const void* c, size_t n, int bits);
 
+// d[i] = a[2i] op a[2i + 1] for n pairs, for add, mul, min, max, and, or, xor; d may be a. b and c are
+// not used. Null where there is none.
+FastLoop pair_loop(FastOp op, Carrier carrier);
+// shl and shr by one count below the width, for all elements; b and c are not used.
+void shift_loop(FastOp op, Carrier carrier, void* d, const void* a, int count, size_t n, int bits);
+
 // Null where the combination does not exist. Floats: f32 and f64 only.
 FastLoop fast_loop(FastOp op, Carrier carrier);
 

@@ -15,7 +15,7 @@
 namespace tess::interp {
 namespace {
 
-constexpr int64_t kStripBytes = 24 * 1024;  // of all buffers of a group
+constexpr int64_t kStripBytes = 28 * 1024;  // of all buffers of a group
 constexpr int64_t kMostStrip = 4096, kLeastStrip = 64;
 
 // An operand against the result's row-major order: sizes from outer to inner with the operand's
@@ -85,8 +85,9 @@ struct Source {
   // splat and periodic: the same for every strip, made once.
   enum class Kind : uint8_t { direct, splat, spread, periodic, strip };
   Kind kind = Kind::direct;
-  uint64_t place = 0;   // in the register file: the operand's start, or the strip buffer
-  uint64_t buffer = 0;  // for spread and splat
+  uint64_t place = 0;   // in the register file: the operand's start; of a result: where to put it
+  uint64_t buffer = 0;  // in the register file: all kinds but direct (first: the buffer's number)
+  size_t maker = 0;     // of a strip: the micro that makes it
   int64_t bytes = 0;    // of an element
   Spread spread;
 };
@@ -159,7 +160,6 @@ const void* prepare(Strand& s, const Source& in, int64_t first, int64_t n) {
     case Source::Kind::direct:
       return s.regs + in.place + first * in.bytes;
     case Source::Kind::strip:
-      return s.regs + in.place;
     case Source::Kind::splat:
     case Source::Kind::periodic:
       return s.regs + in.buffer;
@@ -190,7 +190,9 @@ Flow run_group(Strand& s, const Group& g) {
 
 // Of an operand that repeats as a whole: how many result elements it takes once; else 0.
 int64_t period_of(const Source& in) {
-  if (in.kind != Source::Kind::spread || in.spread.stride[0] != 0) return 0;
+  if (in.kind == Source::Kind::direct || in.kind == Source::Kind::splat ||
+      in.kind == Source::Kind::strip || in.spread.stride[0] != 0)
+    return 0;
   int64_t period = 1;
   for (int d = 1; d < in.spread.rank; ++d) period *= in.spread.size[d];
   return period;
@@ -239,8 +241,8 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
   if (micros.empty()) return {run_nothing, nullptr, pc, count};
   Group g;
   g.n = micros[0].d.n;
-  int64_t bytes_per_element = 0;
   bool direct = micros.size() == 1;
+  std::vector<size_t> last_use(micros.size(), 0);  // of a strip: the last micro that reads it
   for (size_t i = 0; i < micros.size(); ++i) {
     const Micro& m = micros[i];
     GroupMicro out{m.fn, {}, {}, m.n_in, m.type, m.d.type, m.extra, m.pc};
@@ -252,53 +254,87 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
       while (maker > 0 && micros[maker - 1].d.reg != m.in[a].reg) --maker;
       if (maker > 0 && !stored[maker - 1]) {
         in.kind = Source::Kind::strip;
-        in.place = g.micros[maker - 1].d.place;
+        in.maker = maker - 1;
+        last_use[maker - 1] = i;
         continue;
       }
       in.spread = spread_of(m.in[a].shape, m.in[a].n, m.d.shape, m.d.n);
       if (in.spread.direct()) continue;
       in.kind = in.spread.splat() ? Source::Kind::splat : Source::Kind::spread;
-      bytes_per_element += in.bytes;
+      if (int64_t period = period_of(in); period && period <= kMostStrip) in.kind = Source::Kind::periodic;
       direct = false;
     }
     out.d.place = m.d.reg;
     out.d.bytes = m.d.bytes();
-    if (!stored[i]) {
-      out.d.kind = Source::Kind::strip;
-      bytes_per_element += out.d.bytes;
-    }
-    // Strip buffers get their places below; until then a strip is known by its micro's number.
-    if (!stored[i]) out.d.place = i;
+    if (!stored[i]) out.d.kind = Source::Kind::strip;
     g.micros.push_back(out);
   }
   if (direct) return group_step<run_direct>(p, std::move(g), pc, count);
 
-  g.strip =
-      std::clamp(kStripBytes / std::max<int64_t>(bytes_per_element, 1), kLeastStrip, kMostStrip) /
-      64 * 64;
+  // Buffers by number; one whose content is read for the last time is free for what comes after, and
+  // a micro that allows it writes over an operand that dies there.
+  std::vector<int64_t> buffer_bytes;
+  std::vector<size_t> free;
+  auto take = [&](int64_t bytes) -> size_t {
+    for (size_t f = 0; f < free.size(); ++f)
+      if (buffer_bytes[free[f]] == bytes) {
+        size_t found = free[f];
+        free.erase(free.begin() + static_cast<std::ptrdiff_t>(f));
+        return found;
+      }
+    buffer_bytes.push_back(bytes);
+    return buffer_bytes.size() - 1;
+  };
+  for (size_t i = 0; i < g.micros.size(); ++i) {
+    GroupMicro& m = g.micros[i];
+    std::vector<size_t> dying;
+    for (int a = 0; a < m.n_in; ++a) {
+      Source& in = m.in[a];
+      if (in.kind == Source::Kind::strip) {
+        in.buffer = g.micros[in.maker].d.buffer;
+        if (last_use[in.maker] == i && std::find(dying.begin(), dying.end(), in.buffer) == dying.end())
+          dying.push_back(in.buffer);
+      } else if (in.kind != Source::Kind::direct) {
+        in.buffer = take(in.bytes);
+        if (in.kind == Source::Kind::spread) dying.push_back(in.buffer);
+      }
+    }
+    if (m.d.kind == Source::Kind::strip) {
+      auto over = std::find_if(dying.begin(), dying.end(), [&](size_t b) {
+        return micros[i].may_overwrite && buffer_bytes[b] == m.d.bytes;
+      });
+      if (over != dying.end()) {
+        m.d.buffer = *over;
+        dying.erase(over);
+      } else {
+        m.d.buffer = take(m.d.bytes);
+      }
+      if (last_use[i] <= i) dying.push_back(m.d.buffer);  // nothing reads it
+    }
+    free.insert(free.end(), dying.begin(), dying.end());
+  }
+  int64_t bytes_per_element = 1;
+  for (int64_t bytes : buffer_bytes) bytes_per_element += bytes;
+  g.strip = std::clamp(kStripBytes / bytes_per_element, kLeastStrip, kMostStrip) / 64 * 64;
   g.strip = std::min(g.strip, (g.n + 63) / 64 * 64);
   // Strips of whole periods see a repeated operand the same way each time.
   for (const GroupMicro& m : g.micros)
-    for (int i = 0; i < m.n_in; ++i)
-      if (int64_t period = period_of(m.in[i]); period && period <= g.strip)
-        g.strip = g.strip / period * period;
-  for (GroupMicro& m : g.micros)
-    for (int i = 0; i < m.n_in; ++i)
-      if (int64_t period = period_of(m.in[i]); period && g.strip % period == 0)
-        m.in[i].kind = Source::Kind::periodic;
+    for (int a = 0; a < m.n_in; ++a)
+      if (m.in[a].kind == Source::Kind::periodic && period_of(m.in[a]) <= g.strip)
+        g.strip = g.strip / period_of(m.in[a]) * period_of(m.in[a]);
+  std::vector<uint64_t> place;
   uint64_t at = p.scratch_reg;
-  auto buffer = [&](int64_t bytes) {
-    uint64_t place = at;
+  for (int64_t bytes : buffer_bytes) {
+    place.push_back(at);
     at += static_cast<uint64_t>((g.strip * bytes + 63) / 64 * 64);
-    return place;
-  };
+  }
   for (GroupMicro& m : g.micros) {
-    for (int i = 0; i < m.n_in; ++i) {
-      Source& in = m.in[i];
-      if (in.kind == Source::Kind::strip) in.place = g.micros[in.place].d.place;
-      else if (in.kind != Source::Kind::direct) in.buffer = buffer(in.bytes);
+    for (int a = 0; a < m.n_in; ++a) {
+      Source& in = m.in[a];
+      if (in.kind == Source::Kind::periodic && g.strip % period_of(in)) in.kind = Source::Kind::spread;
+      if (in.kind != Source::Kind::direct) in.buffer = place[in.buffer];
     }
-    if (m.d.kind == Source::Kind::strip) m.d.place = buffer(m.d.bytes);
+    if (m.d.kind == Source::Kind::strip) m.d.place = place[m.d.buffer];
   }
   p.scratch_bytes = std::max(p.scratch_bytes, at - p.scratch_reg);
   return group_step<run_group>(p, std::move(g), pc, count);

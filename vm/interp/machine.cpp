@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 #include <numeric>
 #include <random>
 
@@ -84,10 +85,11 @@ struct Execution {
   Diagnostic out_of_memory(uint64_t bytes) const {
     return make_diag(
         diag::run_memory_limit,
-        options.limits.memory_bytes
+        options.limits.memory_bytes && bytes
             ? fmt::format("the memory limit of {} bytes was reached: {} more are needed",
                           options.limits.memory_bytes, bytes)
-            : fmt::format("no memory for {} bytes", bytes),
+            : bytes ? fmt::format("no memory for {} bytes", bytes)
+                    : std::string("no memory is left"),
         {}, "fewer threads, smaller tiles or a larger limit");
   }
   bool take_memory(uint64_t bytes) {
@@ -325,6 +327,16 @@ struct Execution {
     options.on_progress(finished, launch.blocks);
   }
 
+  // Memory that the kernels themselves ask for may run out; nothing else throws.
+  template <class F>
+  void guarded(F f) {
+    try {
+      f();
+    } catch (const std::bad_alloc&) {
+      end_by_limit(out_of_memory(0), nullptr);
+    }
+  }
+
   void work() {
     BlockState b;
     bool ready = false;
@@ -531,8 +543,8 @@ Outcome run(const VerifiedModule& module, size_t kernel, const BoundLaunch& laun
   if (r.launch.blocks > 0) {
     uint32_t threads = thread_count(options.threads);
     threads = static_cast<uint32_t>(std::min<int64_t>(threads, r.launch.blocks));
-    if (r.p.ordered) r.work_in_order();
-    else run_parallel(threads, [&](uint32_t) { r.work(); });
+    if (r.p.ordered) r.guarded([&] { r.work_in_order(); });
+    else run_parallel(threads, [&](uint32_t) { r.guarded([&] { r.work(); }); });
   }
   if (r.trap_error) {
     out.error = r.trap_error;

@@ -1,6 +1,7 @@
 // Kernels of the instructions that make values: ids, moves, constants, random numbers.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -73,6 +74,34 @@ Flow run_ready(Strand& s, const Ready& x) {
   int64_t count = once / bytes;
   for (int64_t i = 0; i < x.d.n / x.repeat; ++i)
     fill_carriers(bytes, d + i * x.repeat * bytes, x.repeat, x.bytes.data() + i % count * bytes);
+  return Flow::next;
+}
+
+// The same without keeping the row: long rows would make many of them large.
+struct Iota {
+  Operand d;
+  int64_t extent, repeat;
+};
+Flow run_iota(Strand& s, const Iota& x) {
+  constexpr int64_t kChunk = 512;
+  uint8_t* d = x.d.at(s);
+  int bytes = x.d.bytes();
+  int32_t index[kChunk];
+  uint64_t row[kChunk];  // carriers
+  int64_t period = x.extent * x.repeat;
+  for (int64_t first = 0; first < x.extent; first += kChunk) {
+    int64_t n = std::min(kChunk, x.extent - first);
+    for (int64_t i = 0; i < n; ++i) index[i] = static_cast<int32_t>(first + i);
+    cast_bulk(x.d.type, dt::i32_, index, row, static_cast<size_t>(n));
+    uint8_t* to = d + first * x.repeat * bytes;
+    const uint8_t* from = reinterpret_cast<const uint8_t*>(row);
+    if (x.repeat == 1) std::memcpy(to, from, static_cast<size_t>(n * bytes));
+    else
+      for (int64_t i = 0; i < n; ++i)
+        fill_carriers(bytes, to + i * x.repeat * bytes, x.repeat, from + i * bytes);
+  }
+  for (int64_t at = period; at < x.d.n; at += period)
+    std::memcpy(d + at * bytes, d, static_cast<size_t>(period * bytes));
   return Flow::next;
 }
 
@@ -181,6 +210,8 @@ KERNEL(iota) {
   int64_t extent = rank ? x.d.shape[dim] : 1;
   x.repeat = 1;
   for (int d = dim + 1; d < rank; ++d) x.repeat *= x.d.shape[d];
+  constexpr int64_t kMostKept = 4096;
+  if (extent > kMostKept) return b.emit<run_iota>(Iota{x.d, extent, x.repeat});
   x.bytes.resize(static_cast<size_t>(extent * x.d.bytes()));
   for (int64_t i = 0; i < extent; ++i)
     set_carrier(x.d.type, x.bytes.data(), static_cast<size_t>(i),

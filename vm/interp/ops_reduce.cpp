@@ -31,6 +31,7 @@ Box box_of(const Shape& shape, int dim) {
 struct Combine {
   Elementwise e;
   StripFn fn = nullptr;
+  FastLoop pairs = nullptr;  // on neighbours, where there is one
   void run(void* d, const void* a, const void* b, int64_t n) const {
     fn({d, {a, b, nullptr}, static_cast<size_t>(n), e.in[0], e.out, &e, nullptr});
   }
@@ -46,6 +47,8 @@ Combine combine_of(Binder& b, FastOp op, Naive naive) {
   if (c.e.nan && op == FastOp::min) c.e.op = FastOp::min_nan;
   if (c.e.nan && op == FastOp::max) c.e.op = FastOp::max_nan;
   c.fn = choose_loop(c.e, b.naive());
+  bool plain = t.is_int() || t.is_bool() || t == dt::f32_ || t == dt::f64_;
+  if (!b.naive() && plain) c.pairs = pair_loop(c.e.op, carrier_of(t));
   return c;
 }
 
@@ -77,6 +80,8 @@ void combine_pairs(Strand& s, const Reduce& x, uint8_t* d, const uint8_t* a, int
       x.combine.run(d + i * row, a + 2 * i * row, a + (2 * i + 1) * row, inner);
     return;
   }
+  if (inner == 1 && x.combine.pairs)
+    return x.combine.pairs(d, a, nullptr, nullptr, static_cast<size_t>(pairs), x.a.type.bits);
   uint8_t *even = s.regs + x.even, *odd = s.regs + x.odd;
   int64_t strip = kStrip / inner;
   for (int64_t i = 0; i < pairs; i += strip) {
