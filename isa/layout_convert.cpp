@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
 #include <numeric>
 #include <unordered_set>
 
@@ -232,16 +233,18 @@ Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int
   std::optional<SharedChoice> best;
   Score best_score{}, score{};
   std::optional<Diagnostic> failure;
-  // True if the candidate is free of conflicts.
-  auto consider = [&](const Candidate& c) {
+  struct Rated {
+    int64_t ways = INT64_MAX, ideal = 0;
+  };
+  auto consider = [&](const Candidate& c) -> Rated {
     auto rated = rate(c, elem_bits, uses, score);
     if (!rated) {
       if (!failure) failure = rated.error();
-      return false;
+      return {};
     }
-    bool free_of_conflicts = rated->ways == 1;
+    Rated r{rated->ways, score.ideal};
     if (!best || score < best_score) best = std::move(*rated), best_score = score;
-    return free_of_conflicts;
+    return r;
   };
   std::vector<Layout> orders;
   for (size_t j = shape.size(); j-- > 0;)
@@ -249,28 +252,35 @@ Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int
       TESS_TRY(Layout plain, order_with(shape, j, 0));
       orders.push_back(std::move(plain));
     }
-  // Contiguity decides the number of instructions, the swizzle the conflicts: for each order take
-  // the first swizzle (or padding) that is free of conflicts, then compare orders.
+  // Contiguity decides the number of instructions, the xor or the padding their conflicts. An order
+  // that needs more instructions than a conflict-free one has wavefronts is not looked into. A
+  // swizzle of b bits removes at most a factor of 2^b, and need not move pieces smaller than an
+  // access.
+  int width = width_of(static_cast<int64_t>(size));
+  int unit = width_of(std::max(1, 128 / elem_bits));
   for (size_t i = 0; i < orders.size(); ++i) {
     int simple = static_cast<int>(i);
-    if (consider({orders[i], simple})) continue;
-    int width = width_of(static_cast<int64_t>(size));
+    Rated plain = consider({orders[i], simple});
+    if (plain.ways == 1 || (best && best->ways == 1 && plain.ideal >= best_score.wavefronts))
+      continue;
+    bool free_of_conflicts = false;
     if (powers) {
-      bool free_of_conflicts = false;
-      for (int b = 1; b <= 5 && !free_of_conflicts; ++b)
-        for (int m = 6; m >= 0 && !free_of_conflicts; --m)
+      int fewest = plain.ways == INT64_MAX ? 1 : std::clamp(width_of(plain.ways), 1, 5);
+      for (int b = fewest; b <= 5 && !free_of_conflicts; ++b)
+        for (int m = unit; m >= 0 && !free_of_conflicts; --m)
           for (int s = b; m + s + b <= width && !free_of_conflicts; ++s) {
             auto swizzled = swizzle({b, m, s}, orders[i]);
             if (swizzled)
-              free_of_conflicts = consider({std::move(*swizzled), 10 + 10 * b + simple});
+              free_of_conflicts = consider({std::move(*swizzled), 10 + 10 * b + simple}).ways == 1;
           }
     } else {
       size_t fastest = 0;
       for (const Digit& d : orders[i].digits)
         if (d.out[0] == 1) fastest = d.dim;
-      for (int64_t pad = 1; pad <= 128 * 8 / elem_bits / 2; pad *= 2) {
+      for (int64_t pad = 128 / elem_bits; pad >= 1 && !free_of_conflicts; pad /= 2) {
         auto padded = order_with(shape, fastest, pad);
-        if (padded && consider({std::move(*padded), 10 + width_of(pad) + simple})) break;
+        if (padded)
+          free_of_conflicts = consider({std::move(*padded), 10 + width_of(pad) + simple}).ways == 1;
       }
     }
   }
