@@ -259,6 +259,80 @@ kernel k(a: in i8[5000], b: in f16[50], r: out f32[50,100], q: out i8[5000]) gri
   CHECK(same(q1, q2));
 }
 
+TEST_CASE("random elementwise chains: fused and unfused agree") {
+  // Every operand pattern, temporaries that die at every distance, types of every size.
+  std::mt19937_64 random(40);
+  for (int trial = 0; trial < 150; ++trial) {
+    auto pick = [&](size_t n) { return static_cast<size_t>(random() % n); };
+    const char* types[] = {"i8", "f32", "f16", "i32", "u8", "i64"};
+    struct Name {
+      std::string name, type;
+      bool whole;
+    };
+    std::vector<Name> names = {{"%a", "i8", true},   {"%b", "f32", true}, {"%c", "f16", false},
+                               {"%d", "f32", false}, {"%e", "i32", true}, {"%f", "i8", false}};
+    std::string body;
+    for (int i = 0; i < 25; ++i) {
+      std::string name = pick(4) == 0 ? fmt::format("%v{}", pick(6)) : fmt::format("%w{}", i);
+      std::vector<Name> same_type;
+      const Name x = names[pick(names.size())];
+      for (const Name& n : names)
+        if (n.type == x.type) same_type.push_back(n);
+      const Name y = same_type[pick(same_type.size())];
+      std::string type = x.type, text;
+      bool whole = x.whole || y.whole;
+      switch (pick(6)) {
+        case 0:
+          type = types[pick(6)];
+          text = fmt::format("cast {} : {}", x.name, type);
+          whole = x.whole;
+          break;
+        case 1:
+          text = fmt::format("add {}, {}", x.name, type[0] == 'f' ? "1.5" : "3");
+          whole = x.whole;
+          break;
+        case 2:
+          text = fmt::format("select (lt {0}, {1}), {1}, {0}", x.name, y.name);
+          break;
+        case 3:
+          text = fmt::format("mul {}, {}", x.name, y.name);
+          break;
+        case 4:
+          text = fmt::format("sub (neg {}), {}", y.name, x.name);
+          break;
+        default:
+          text = fmt::format("max {}, {}", x.name, y.name);
+          break;
+      }
+      if (!whole) continue;
+      // A name keeps its type: one assigned before with another type gets a new name.
+      for (const Name& n : names)
+        if (n.name == name && n.type != type) name = fmt::format("%x{}", i);
+      body += fmt::format("    {} = {}\n", name, text);
+      std::erase_if(names, [&](const Name& n) { return n.name == name; });
+      names.push_back({name, type, true});
+    }
+    std::string out;
+    for (const Name& n : names)
+      if (n.whole) out += fmt::format("    %s = add %s, (cast {} : f64)\n", n.name);
+    std::string text = fmt::format(R"(
+kernel k(a: in i8[9,70], b: in f32[9,70], c: in f16[9,1], d: in f32[70], e: in i32[9,70], f: in i8[1,1], r: out f64[9,70]) grid(1) warps(4)
+{{
+    %a = load a[:,:]; %b = load b[:,:]; %c = load c[:,:]; %d = load d[:]; %e = load e[:,:]; %f = load f[:,:]
+{}    %s = fill 0.0 : f64[9,70]
+{}    store %s, r[:,:]
+}})",
+                                   body, out);
+    std::vector<HostTensor> in{random_tensor(dt::i8_, {9, 70}, random, true),
+                               random_tensor(dt::f32_, {9, 70}, random, true),
+                               random_tensor(dt::f16_, {9, 1}, random, true),
+                               random_tensor(dt::f32_, {70}, random, true),
+                               random_tensor(dt::i32_, {9, 70}, random, true),
+                               random_tensor(dt::i8_, {1, 1}, random, true)};
+    check_paths_agree(text, in, HostTensor(dt::f64_, {9, 70}));
+  }
+}
+
 TEST_CASE("shape instructions against index arithmetic") {
   HostTensor x(dt::i32_, {4, 6}), r(dt::i32_, {200});
   for (int i = 0; i < 24; ++i) x.set_value(i, i);

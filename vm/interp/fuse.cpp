@@ -261,7 +261,8 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
       in.spread = spread_of(m.in[a].shape, m.in[a].n, m.d.shape, m.d.n);
       if (in.spread.direct()) continue;
       in.kind = in.spread.splat() ? Source::Kind::splat : Source::Kind::spread;
-      if (int64_t period = period_of(in); period && period <= kMostStrip) in.kind = Source::Kind::periodic;
+      if (int64_t period = period_of(in); period && period <= kMostStrip)
+        in.kind = Source::Kind::periodic;
       direct = false;
     }
     out.d.place = m.d.reg;
@@ -271,10 +272,14 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
   }
   if (direct) return group_step<run_direct>(p, std::move(g), pc, count);
 
-  // Buffers by number; one whose content is read for the last time is free for what comes after, and
-  // a micro that allows it writes over an operand that dies there.
+  // Buffers by number; one whose content is read for the last time is free for what comes after,
+  // and a micro that allows it writes over an operand that dies there.
   std::vector<int64_t> buffer_bytes;
   std::vector<size_t> free;
+  auto fresh = [&](int64_t bytes) {
+    buffer_bytes.push_back(bytes);
+    return buffer_bytes.size() - 1;
+  };
   auto take = [&](int64_t bytes) -> size_t {
     for (size_t f = 0; f < free.size(); ++f)
       if (buffer_bytes[free[f]] == bytes) {
@@ -282,8 +287,7 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
         free.erase(free.begin() + static_cast<std::ptrdiff_t>(f));
         return found;
       }
-    buffer_bytes.push_back(bytes);
-    return buffer_bytes.size() - 1;
+    return fresh(bytes);
   };
   for (size_t i = 0; i < g.micros.size(); ++i) {
     GroupMicro& m = g.micros[i];
@@ -292,11 +296,14 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
       Source& in = m.in[a];
       if (in.kind == Source::Kind::strip) {
         in.buffer = g.micros[in.maker].d.buffer;
-        if (last_use[in.maker] == i && std::find(dying.begin(), dying.end(), in.buffer) == dying.end())
+        if (last_use[in.maker] == i &&
+            std::find(dying.begin(), dying.end(), in.buffer) == dying.end())
           dying.push_back(in.buffer);
       } else if (in.kind != Source::Kind::direct) {
-        in.buffer = take(in.bytes);
-        if (in.kind == Source::Kind::spread) dying.push_back(in.buffer);
+        // What is made once per group needs a buffer that nothing else writes.
+        bool once = in.kind != Source::Kind::spread;
+        in.buffer = once ? fresh(in.bytes) : take(in.bytes);
+        if (!once) dying.push_back(in.buffer);
       }
     }
     if (m.d.kind == Source::Kind::strip) {
@@ -331,7 +338,8 @@ Step make_group(Program& p, std::vector<Micro> micros, std::vector<bool> stored)
   for (GroupMicro& m : g.micros) {
     for (int a = 0; a < m.n_in; ++a) {
       Source& in = m.in[a];
-      if (in.kind == Source::Kind::periodic && g.strip % period_of(in)) in.kind = Source::Kind::spread;
+      if (in.kind == Source::Kind::periodic && g.strip % period_of(in))
+        in.kind = Source::Kind::spread;
       if (in.kind != Source::Kind::direct) in.buffer = place[in.buffer];
     }
     if (m.d.kind == Source::Kind::strip) m.d.place = place[m.d.buffer];

@@ -88,8 +88,8 @@ struct Execution {
         options.limits.memory_bytes && bytes
             ? fmt::format("the memory limit of {} bytes was reached: {} more are needed",
                           options.limits.memory_bytes, bytes)
-            : bytes ? fmt::format("no memory for {} bytes", bytes)
-                    : std::string("no memory is left"),
+        : bytes ? fmt::format("no memory for {} bytes", bytes)
+                : std::string("no memory is left"),
         {}, "fewer threads, smaller tiles or a larger limit");
   }
   bool take_memory(uint64_t bytes) {
