@@ -319,6 +319,11 @@ TEST_CASE("expressions that overflow, divide by zero or leave their range name t
   CHECK(diag_id(f.code) == diag_id(diag::host_zero_divisor));
   CHECK(f.message.starts_with("the grid's x (`5/(n + (-100))`)"));
 
+  k.grid[0] = host_apply(HostOp::mul, param_expr(0), HostExpr::of(INT64_MAX));
+  CHECK(diag_id(failure(k, good(x, y)).code) == diag_id(diag::host_overflow));
+  k.grid[0] = {{{HostOp::add, 0}}};
+  CHECK(diag_id(failure(k, good(x, y)).code) == diag_id(diag::host_malformed));
+
   k = saxpy_like();
   k.grid[1] = HostExpr::of(65536);
   check_failure(k, good(x, y), diag::launch_grid,

@@ -197,16 +197,9 @@ int run_command(const RunOptions& o, const Console& console) {
     auto second = prepare(kernel, arguments, config);
     if (!second) return report_error(std::move(second.error()), console);
     if (api::Error e = start_and_wait(second->run)) return report_error(std::move(e), console);
-    int differing = 0;
-    for (auto& [name, tensors] : prepared->tensors)
-      for (size_t i = 0; i < tensors.size(); ++i)
-        if (auto difference = compare_exactly(tensors[i], second->tensors[name][i])) {
-          ++differing;
-          console.report(make_diag(
-              diag::comparison_failed,
-              fmt::format("`{}` on {} and {}: {}", name, engine_name, o.compare, *difference)));
-        }
-    if (differing) return kMismatch;
+    Diagnostics different =
+        compare_outputs(engine_name, prepared->tensors, o.compare, second->tensors);
+    if (!different.empty()) return console.report(std::move(different), {});
     console.say(fmt::format("{} and {} agree on every output", engine_name, o.compare));
   }
   int code = write_outputs(kernel, *prepared, *outputs, console);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "isa/diag/tool.h"
 #include "isa/numerics.h"
 
 namespace tess::cli {
@@ -73,6 +74,25 @@ std::optional<std::string> compare(const api::Tensor& got, const api::Tensor& wa
   return fmt::format("{} of {} differ; worst at {}: {}, not {}{}", differing, n,
                      index_text(got.shape(), worst), value_text(got, t, worst),
                      value_text(want, t, worst), note);
+}
+
+Diagnostics compare_outputs(const std::string& first_engine, const Outputs& first,
+                            const std::string& second_engine, const Outputs& second) {
+  Diagnostics out;
+  for (const auto& [name, tensors] : first) {
+    auto other = second.find(name);
+    size_t count = other == second.end() ? 0 : other->second.size();
+    for (size_t i = 0; i < tensors.size(); ++i) {
+      std::optional<std::string> difference = i < count
+                                                  ? compare_exactly(tensors[i], other->second[i])
+                                                  : std::optional<std::string>("only one has it");
+      if (difference)
+        out.push_back(make_diag(
+            diag::comparison_failed,
+            fmt::format("`{}` on {} and {}: {}", name, first_engine, second_engine, *difference)));
+    }
+  }
+  return out;
 }
 
 }  // namespace tess::cli

@@ -1,8 +1,11 @@
 // Two tensors compared: bit for bit, or within a tolerance. NaN equals NaN whatever its bits.
 #pragma once
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "isa/diag.h"
 #include "vm/api/tess.hpp"
 
 namespace tess::cli {
@@ -22,5 +25,10 @@ std::optional<std::string> compare(const api::Tensor& got, const api::Tensor& wa
 inline std::optional<std::string> compare_exactly(const api::Tensor& got, const api::Tensor& want) {
   return compare(got, want, {});
 }
+
+// Every output of two runs, by parameter: one diag::comparison_failed for each tensor that differs.
+using Outputs = std::map<std::string, std::vector<api::Tensor>>;
+Diagnostics compare_outputs(const std::string& first_engine, const Outputs& first,
+                            const std::string& second_engine, const Outputs& second);
 
 }  // namespace tess::cli

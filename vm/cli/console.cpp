@@ -24,7 +24,7 @@ ExitCode exit_code_of(Diag code) {
   if (!info) return kOurBug;
   if (code == diag::run_interrupted) return kInterrupted;
   if (code == diag::internal_error) return kOurBug;
-  if (code == diag::comparison_failed || code == diag::test_failed) return kMismatch;
+  if (code == diag::comparison_failed) return kMismatch;
   int number = static_cast<int>(code);
   if (number >= 900 && number < 920) return kUsage;
   if (number >= 920 && number < 930) return kEnvironment;
