@@ -99,7 +99,7 @@ TEST_CASE("text survives") {
   auto bytes = assemble(R"(
 const BM = 16, BN = 64, BK = 64, G = 128
 type  W  = u4
-layout #acc = local(2,2) * spatial(8,8)*local( 1, 8 )
+layout #acc = local(2,8)*local( 8, 8 )
 func scale(%s: f32[M,N], c: f32) -> (%p: f32[M,N], %m: f32[M,1])
 {
   %m = reduce.max %s {dim 1, keep}
