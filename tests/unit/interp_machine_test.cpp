@@ -419,6 +419,28 @@ TEST_CASE("limits and interrupts end a program that does not") {
   CHECK(r.value(0) == 100000);
 }
 
+TEST_CASE("what was printed before the end is shown, however the program ends") {
+  auto printed = [](const std::string& text, int64_t n, Options options, const char* code) {
+    std::vector<int64_t> blocks;
+    HostTensor r(dt::i32_, {n});
+    options.on_print = [&](const interp::Shown& s) { blocks.push_back(s.block[0]); };
+    CHECK(error_of(run(text, {n, r}, options)) == code);
+    return blocks;
+  };
+  using V = std::vector<int64_t>;
+  CHECK(printed("kernel k(n: i32, r: inout i32[n]) grid(n) warps(1)\n{\n print block.x\n wait r[0] "
+                "ge 1\n}",
+                3, {}, "T0831") == V{0, 1, 2});
+  CHECK(printed("kernel k(n: i32, r: inout i32[n]) grid(n) warps(1)\n{\n print block.x\n if "
+                "block.x == 1 { trap }\n wait r[0] ge 1\n}",
+                3, {}, "T0823") == V{0, 1});
+  Options limited;
+  limited.limits.steps = 5000;
+  CHECK(printed("kernel k(n: i32, r: inout i32[n]) grid(n) warps(1)\n{\n print block.x\n while "
+                "true { %x = 1 }\n}",
+                1, limited, "L0851") == V{0});
+}
+
 TEST_CASE("stats, progress, and the values of one block traced") {
   HostTensor r(dt::i32_, {100});
   VerifiedModule m = assemble(

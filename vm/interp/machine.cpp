@@ -365,6 +365,7 @@ struct Execution {
           end_by_trap(b);
           break;
         default:
+          keep_notes(b);
           break;
       }
     }
@@ -416,8 +417,11 @@ struct Execution {
             break;
           case Ended::trap:
             end_by_trap(b);
-            return;
+            live[i].reset();
+            [[fallthrough]];
           case Ended::stopped:
+            for (auto& other : live)
+              if (other) keep_notes(*other);
             return;
           case Ended::sliced:
             progress = sliced = true;
@@ -440,6 +444,7 @@ struct Execution {
       } else if (!progress) {
         if (live.empty()) return;
         report_deadlock(live);
+        for (auto& b : live) keep_notes(*b);
         return;
       }
     }
@@ -465,8 +470,18 @@ struct Execution {
       first.trap.notes.push_back(Note{fmt::format("and {} more", live.size() - kShown), {}});
     std::lock_guard lock(mutex);
     trap_error = place_diag(first.trap, first, trap_place);
-    for (auto& b : live) pending.emplace(b->s.index, std::move(b->deferred));
+  }
+
+  // --- afterwards
+
+  // A block that did not come to its end: what it printed is still worth seeing.
+  void keep_notes(BlockState& b) {
+    std::lock_guard lock(mutex);
+    pending.emplace(b.s.index, std::move(b.deferred));
+  }
+  void show_notes() {
     for (auto& [index, deferred] : pending) {
+      if (index > stop_at.load()) break;
       int64_t block[3] = {index % launch.grid[0], index / launch.grid[0] % launch.grid[1],
                           index / launch.grid[0] / launch.grid[1]};
       for (Deferred::Item& item : deferred.items)
@@ -474,8 +489,6 @@ struct Execution {
     }
     pending.clear();
   }
-
-  // --- afterwards
 
   void warn_unwritten(Diagnostics& warnings) const {
     for (size_t i = 0; i < out_written.size(); ++i)
@@ -546,6 +559,7 @@ Outcome run(const VerifiedModule& module, size_t kernel, const BoundLaunch& laun
     if (r.p.ordered) r.guarded([&] { r.work_in_order(); });
     else run_parallel(threads, [&](uint32_t) { r.guarded([&] { r.work(); }); });
   }
+  r.show_notes();
   if (r.trap_error) {
     out.error = r.trap_error;
     out.place = r.trap_place;

@@ -281,20 +281,22 @@ struct Decoder {
   // Values that `undef` may reach: its results, and moves of those.
   void find_poison() {
     poisons_.assign(k.values.size(), false);
-    bool any = false;
-    for (const Inst& inst : k.code) any |= inst.op == Op::undef;
-    for (bool grew = any; grew;) {
-      grew = false;
-      for (const Inst& inst : k.code) {
-        bool from_undef = inst.op == Op::undef;
-        if (inst.op == Op::move) {
-          Ref a = k.args(inst)[0];
-          from_undef = a.is_value() && poisons_[a.index()];
-        }
-        if (!from_undef || poisons_[k.results(inst)[0].index()]) continue;
-        poisons_[k.results(inst)[0].index()] = true;
-        grew = true;
-      }
+    std::vector<uint32_t> reached;
+    auto reach = [&](uint32_t v) {
+      if (poisons_[v]) return;
+      poisons_[v] = true;
+      reached.push_back(v);
+    };
+    std::multimap<uint32_t, uint32_t> moves;
+    for (const Inst& inst : k.code) {
+      if (inst.op == Op::undef) reach(k.results(inst)[0].index());
+      if (inst.op == Op::move && k.args(inst)[0].is_value())
+        moves.emplace(k.args(inst)[0].index(), k.results(inst)[0].index());
+    }
+    while (!reached.empty()) {
+      auto [first, last] = moves.equal_range(reached.back());
+      reached.pop_back();
+      for (; first != last; ++first) reach(first->second);
     }
   }
   // A byte for each of them, which says whether it is undefined now.
@@ -306,12 +308,13 @@ struct Decoder {
 
   void place_shared() {
     p.shared_place.assign(k.values.size(), 0);
+    std::vector<bool> placed(k.values.size());
     uint64_t at = 0;
     for (const Inst& inst : k.code) {
       if (inst.op != Op::smem) continue;
       uint32_t v = k.results(inst)[0].index();
-      if (std::find(p.shared_values.begin(), p.shared_values.end(), v) != p.shared_values.end())
-        continue;
+      if (placed[v]) continue;
+      placed[v] = true;
       const Type& t = k.values[v].type;
       p.shared_values.push_back(v);
       p.shared_place[v] = at;
@@ -322,7 +325,10 @@ struct Decoder {
 
   // --- order: README.md, "The same result whatever the thread count"
 
-  uint32_t root_of(uint32_t v) const { return root_[v]; }
+  uint32_t root_of(uint32_t v) {
+    while (root_[v] != v) v = root_[v] = root_[root_[v]];
+    return v;
+  }
   std::vector<uint32_t> root_;
 
   void find_order() {
@@ -332,18 +338,13 @@ struct Decoder {
       return r.is_access() ? k.accesses[r.index()].base : r.is_value() ? r.index() : ~0u;
     };
     // A view may be reassigned: every base it ever has shares one root.
-    for (bool grew = true; grew;) {
-      grew = false;
-      for (const Inst& inst : k.code) {
-        if (!inst.n_results || !inst.n_args) continue;
-        uint32_t d = k.results(inst)[0].index();
-        if (k.values[d].type.space != Space::global) continue;
-        uint32_t b = base(k.args(inst)[0]);
-        if (b == ~0u || k.values[b].type.space != Space::global) continue;
-        uint32_t low = std::min(root_[b], root_[d]);
-        grew |= root_[b] != low || root_[d] != low;
-        root_[b] = root_[d] = low;
-      }
+    for (const Inst& inst : k.code) {
+      if (!inst.n_results || !inst.n_args) continue;
+      uint32_t d = k.results(inst)[0].index();
+      if (k.values[d].type.space != Space::global) continue;
+      uint32_t b = base(k.args(inst)[0]);
+      if (b == ~0u || k.values[b].type.space != Space::global) continue;
+      root_[root_of(b)] = root_of(d);
     }
     std::vector<uint8_t> accessed(k.values.size()), float_atomic(k.values.size());
     bool any_access = false, any_float_atomic = false, aliasing = false;
