@@ -423,10 +423,18 @@ Modes null_space(const Modes& m) {
   return r.empty() ? Modes{{1, 0}} : r;
 }
 
+// The longest run of offsets from 0 that a meets at b's coordinates for them. It ends where the
+// first mode of a o rinv(b) ends, so the rest of that composition need not be a layout.
 Result<int64_t> max_common_vector(const Cute& a, const Cute& b) {
-  TESS_TRY(Cute common, compose(flat(a), of(right_inverse(flat(b)))));
-  Modes line = coalesce(flat(common));
-  int64_t v = line[0].stride == 1 ? line[0].size : 1;
+  Modes places = right_inverse(flat(b)), outer = flat(a);
+  int64_t v = 1;
+  if (auto common = compose(outer, of(places))) {
+    Modes line = coalesce(flat(*common));
+    if (line[0].stride == 1) v = line[0].size;
+  } else {
+    TESS_CHECK(judge_enter(size(places)));
+    while (v < size(places) && at(outer, at(places, v)) == v) ++v;
+  }
   for (const Cute* l : {&a, &b})
     if (l->sw) v = std::min(v, int64_t{1} << l->sw->m);
   return v;

@@ -70,6 +70,8 @@ TEST_CASE("cases of the research table that the file does not hold") {
       "C075 | cute.complement | (2,2):(1,6) ; 24 | (3,2):(2,12) | t | t\n"
       "C120 | cute.product | (2,2):(4,1) ; 6:1 | ((2,2),(2,3)):((4,1),(2,8)) | t | t\n"
       "C159 | cute.linv | (4,2):(1,5) | (5,2):(1,4) | t | t\n"
+      "C175 | cute.maxvec | (4,4):(1,5) ; (2,3):(3,1) | 1 | t | t\n"
+      "C176 | cute.maxvec | (4,6):(1,7) ; 24:1 | 4 | t | t\n"
       "S002 | sw.at | Sw<3,3,3> ; 64 | 72 | t | t\n"
       "S007 | sw.at | Sw<3,4,3> ; 1008 | 896 | t | t\n"
       "S050 | smem.choose | 64 ; 16 | (8,1,8) | t | t\n"
