@@ -49,7 +49,11 @@ HWY_INLINE void binary(void* d, const void* a, const void* b, size_t n, F f) {
   const T* x = static_cast<const T*>(a);
   const T* y = static_cast<const T*>(b);
   R* out = static_cast<R*>(d);
+#ifdef __clang__
+#pragma clang loop vectorize(assume_safety)
+#else
 #pragma GCC ivdep
+#endif
   for (size_t i = 0; i < n; ++i) out[i] = f(x[i], y[i]);
 }
 
@@ -321,7 +325,11 @@ template <class T>
 void deinterleave_typed(const void* s, void* even, void* odd, size_t n) {
   const T* x = static_cast<const T*>(s);
   T *e = static_cast<T*>(even), *o = static_cast<T*>(odd);
+#ifdef __clang__
+#pragma clang loop vectorize(assume_safety)
+#else
 #pragma GCC ivdep
+#endif
   for (size_t i = 0; i < n; ++i) {
     e[i] = x[2 * i];
     o[i] = x[2 * i + 1];

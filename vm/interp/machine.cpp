@@ -543,7 +543,13 @@ Outcome run(const VerifiedModule& module, size_t kernel, const BoundLaunch& laun
     }
     return out;
   };
-  auto program = decode(module, kernel, launch, options);
+  auto program = [&]() -> Result<std::unique_ptr<Program>> {
+    try {
+      return decode(module, kernel, launch, options);
+    } catch (const std::bad_alloc&) {
+      return make_diag(diag::run_memory_limit, "no memory to decode the kernel");
+    }
+  }();
   if (!program) {
     out.error = program.error();
     return finish(nullptr);
