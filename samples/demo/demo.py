@@ -47,8 +47,10 @@ def multiply(options, model, name, x, x_file):
     """y = W·x by the kernel for W's type; (y, packed bytes, best time in ms)."""
     kernel = f"matvec_{model.kind(name).lower()}"
     y_file = options.scratch / "y.npy"
+    blocks = len(x) // 32
+    at_once = max(d for d in range(1, 25) if blocks % d == 0)
     times = [milliseconds(tess(
-        options, "stdlib/matvec_gguf.vmasm", "--kernel", kernel, "-D", "KB=6", "--set", f"k={len(x)}", "--in",
+        options, "stdlib/matvec_gguf.vmasm", "--kernel", kernel, "-D", f"KB={at_once}", "--set", f"k={len(x)}", "--in",
         f"w={model.path}#{name}", "--in", f"x={x_file}", "--out", f"y={y_file}", "--time")) for _ in range(options.repeat)]
     return np.load(y_file), model.raw(name).nbytes, min(times)
 

@@ -118,7 +118,7 @@ BENCHMARK(matmul)->UseManualTime()->Unit(benchmark::kMillisecond);
 
 void gemv(benchmark::State& state, const char* kernel, int64_t block_bytes) {
   constexpr int64_t kRows = 49152, kColumns = 576;
-  Launch l = launch_of_file("stdlib/matvec_gguf.vmasm", kernel, {});
+  Launch l = launch_of_file("stdlib/matvec_gguf.vmasm", kernel, {{"KB", "18"}});
   l.sizes = {{"n", kRows}, {"k", kColumns}};
   l.tensors.emplace_back("w", uniform("u8", {kRows, kColumns / 32 * block_bytes}));
   // Random bytes as f16 scales would be NaN at times: keep their exponents moderate.
