@@ -10,6 +10,7 @@
 #include "isa/diag/verify.h"
 #include "isa/infer.h"
 #include "isa/limits.h"
+#include "isa/numerics.h"
 #include "isa/verify_kernel.h"
 
 namespace tess {
@@ -183,7 +184,7 @@ bool KernelVerifier::check_header() {
   }
   for (const Constant& c : k_.constants)
     if (!valid_constant(c)) {
-      report(diag::bad_constant, fmt::format("a constant of `{}` is wider than its type", k_.name),
+      report(diag::bad_constant, fmt::format("a constant of `{}` has no canonical code of its type", k_.name),
              kernel_span());
       return false;
     }
@@ -196,6 +197,7 @@ bool KernelVerifier::valid_constant(const Constant& c) {
   if (!is_valid_dtype(c.type)) return false;
   if (c.type.is_bool()) return c.code <= 1;
   if (c.type.is_tf32() && (c.code & 0x1fff)) return false;
+  if (is_nan_code(c.type, c.code) && c.code != nan_code(c.type)) return false;  // one NaN per type
   return c.type.bits == 64 || c.code >> c.type.bits == 0;
 }
 

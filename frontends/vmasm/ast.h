@@ -252,7 +252,7 @@ enum class HeaderKind : uint8_t {
   cluster,
   blocks_per_sm,  // args
   cooperative,
-  sync,       // word: auto or manual
+  sync,       // words: auto or manual
   fast,       // words: contract ftz approx
   let,        // word : type = args[0]; the type may be missing
   workspace,  // word : type, then zeroed or kept in words (may be missing)

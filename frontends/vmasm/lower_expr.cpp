@@ -246,14 +246,20 @@ bool KernelLowering::is_access(ExprId e) const {
   return frames_.back().file->ast[e].kind == ExprKind::access;
 }
 
+// i32 where it fits, so that a number means the same wherever it is written as an index.
+std::optional<Ref> KernelLowering::index_constant(const Literal& l) {
+  auto c = literal_constant(l, dt::i32_);
+  if (!c) c = literal_constant(l, dt::i64_);
+  if (!c) return {};
+  return builder_.constant(*c);
+}
+
 std::optional<Ref> KernelLowering::index_ref(ExprId e) {
   Operand o = expr(e);
   if (std::holds_alternative<std::monostate>(o)) return {};
   if (const Ref* r = std::get_if<Ref>(&o)) return *r;
   const Literal& l = std::get<Literal>(o);
-  auto c = literal_constant(l, dt::i32_);
-  if (!c) c = literal_constant(l, dt::i64_);
-  if (c) return builder_.constant(*c);
+  if (auto c = index_constant(l)) return c;
   error(diag::not_constant, fmt::format("`{}` is no index", ast().source_of(ast()[e].tokens)),
         ast().span(e));
   return {};
@@ -304,7 +310,7 @@ Operand KernelLowering::access_expr(const Expr& e, ExprId id, const Type* shape_
         std::optional<Ref> hi;
         if (s.stop) hi = index_ref(s.stop);
         else if (d < type.shape.rank && type.shape[d] != kDynamic)
-          hi = builder_.constant(*literal_constant(Literal::of(type.shape[d]), dt::i64_));
+          hi = index_constant(Literal::of(type.shape[d]));
         else
           error(tess::diag::bad_access, "the end of this range is not known", span(s.tokens),
                 "write `lo:hi`");

@@ -295,7 +295,7 @@ void KernelLowering::header() {
         kernel_.cooperative = true;
         break;
       case HeaderKind::sync:
-        kernel_.sync_manual = ast().text(c.word) == "manual";
+        for (TokenId w : ast().list(c.words)) kernel_.sync_manual = ast().text(w) == "manual";
         break;
       case HeaderKind::fast:
         for (TokenId w : ast().list(c.words)) {

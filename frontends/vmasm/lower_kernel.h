@@ -95,6 +95,7 @@ class KernelLowering {
   Operand call_expr(const Expr& e, ExprId id, std::vector<ResultName> into);
   Operand access_expr(const Expr& e, ExprId id, const Type* shape_from);
   std::optional<Ref> index_ref(ExprId e);
+  std::optional<Ref> index_constant(const Literal& l);
   bool is_access(ExprId e) const;
   // Emits an instruction of the source; the result refs, empty on error.
   std::optional<std::vector<uint32_t>> inst(const Inst& i, std::vector<ResultName> into);

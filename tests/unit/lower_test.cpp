@@ -150,3 +150,15 @@ TEST_CASE("mistakes inside a function are reported in its file, ten mistakes as 
                             "%f = exp n\nstore 0, x[0:+8]\n%g = reduce.add (load x[0:+8]) {dim 3}\nbreak\n%h = add %nothing, 1\n"));
   CHECK(std::count(c.errors.begin(), c.errors.end(), ';') == 10);
 }
+
+TEST_CASE("header words, typed lets and open ranges") {
+  Compiled c = compile("kernel k(x: in f32[128]) sync manual fast(contract, ftz) let t : i64 = 5 grid(1)\n{\n"
+                       "%v = slice x[2:]; %w = slice x[:7]\n}\n");
+  REQUIRE(c.errors == "");
+  const Kernel& k = c.module->kernels[0];
+  CHECK(k.sync_manual);
+  CHECK(k.fast == FastFlags{true, true, false});
+  CHECK(k.values[1].type.dtype == dt::i64_);
+  CHECK(code_of(*c.module) == "    %v = slice x[2:128]\n    %w = slice x[0:7]\n");
+  CHECK(!compile("kernel k() sync auto grid(1)\n{\n}\n").module->kernels[0].sync_manual);
+}

@@ -123,7 +123,7 @@ TEST_CASE("bad_host_expr: malformed postfix and references that are no integer s
 
 TEST_CASE("bad_constant: a code wider than its type") {
   for (Constant c : {Constant{dt::bool_, 2}, Constant{dt::u4_, 16}, Constant{dt::f16_, 0x10000},
-                     Constant{dt::tf32_, 1}, Constant{DType{Kind::flt, 9, 4, 4}, 0}}) {
+                     Constant{dt::tf32_, 1}, Constant{dt::f32_, 0xffc00000}, Constant{DType{Kind::flt, 9, 4, 4}, 0}}) {
     Made m;
     m.k().constants.push_back(c);
     CHECK(m.codes() == std::vector{diag::bad_constant});
