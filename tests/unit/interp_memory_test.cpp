@@ -219,3 +219,32 @@ kernel k(i: i32, a: in f32[8,6], b: in f32[5,6], w: in f32[8,6] list(3), r: out 
     }
   CHECK(error_of(run(text, {3, a, b, ptrs, r, pick})) == "T0830");
 }
+
+TEST_CASE("reshaped views follow the strides, or say that they cannot") {
+  HostTensor x(dt::i32_, {4, 6}), r(dt::i32_, {2, 2, 3}), q(dt::i32_, {8});
+  for (int i = 0; i < 24; ++i) x.set_value(i, i);
+  // A column slice keeps its row stride: only its rows can be regrouped.
+  auto o = run(R"(
+kernel k(x: in i32[4,6], r: out i32[2,2,3], q: out i32[8]) grid(1) warps(1)
+{
+    %c = slice x[:, 2:+3]
+    %g = reshape %c : i32[2,2,3]
+    store (load %g[:,:,:]), r[:,:,:]
+    %s = slice x[:, 1:+2]
+    %t = transpose %s
+    %w = reshape %t : i32[2,2,2]
+    store (reshape (load %w[:,:,:]) : i32[8]), q[:]
+})",
+               {x, r, q});
+  REQUIRE_MESSAGE(error_of(o) == "", o.error->message);
+  for (int i = 0; i < 12; ++i) CHECK(r.value(i) == i / 3 * 6 + 2 + i % 3);
+  for (int i = 0; i < 8; ++i) CHECK(q.value(i) == i % 4 * 6 + 1 + i / 4);
+  for (const char* body : {"%s = slice x[:, 2:+3]; %v = reshape %s : i32[12]",
+                           "%s = transpose x; %v = reshape %s : i32[24]",
+                           "%t = slice x[2:+4, :]; %v = reshape %t : i32[24]"})
+    CHECK(error_of(
+              run(fmt::format(
+                      "kernel k(x: in i32[4,6]) grid(1) warps(1)\n{{\n {}\n %r = load %v[0:+4]\n}}",
+                      body),
+                  {x})) == "T0837");
+}
