@@ -72,11 +72,13 @@ def benchmarks(program, only):
 
 
 def assemble_seconds(tess, text, folder):
+    """Wall time and processor time."""
+    words = [str(tess), "as", str(text), "-o", str(folder / "out.vmbc")]
     start = time.perf_counter()
-    done = subprocess.run([tess, "as", text, "-o", folder / "out.vmbc"], capture_output=True, text=True)
-    if done.returncode:
-        stop(f"tess as: {done.stderr[:2000]}", 1)
-    return time.perf_counter() - start
+    _, status, usage = os.wait4(os.posix_spawn(words[0], words, os.environ), 0)
+    if status:
+        stop("tess as failed", 1)
+    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
 
 
 def main():
@@ -110,7 +112,9 @@ def main():
                 note(f"dispatch {name}", found[f"dispatch_{name}"]["ns_per_instruction"])
             for megabytes in (5, 50) if i < 3 else (5,):
                 size = (folder / f"{megabytes}.vmasm").stat().st_size / 1e6
-                note(f"as {megabytes}", size / assemble_seconds(options.tess, folder / f"{megabytes}.vmasm", folder), least=False)
+                wall, processor = assemble_seconds(options.tess, folder / f"{megabytes}.vmasm", folder)
+                note(f"as {megabytes}", size / wall, least=False)
+                note(f"as {megabytes} processor", size / processor, least=False)
             print(f"round {i + 1} of {options.rounds}", flush=True)
 
     flops = 2 * 1024**3
@@ -125,7 +129,7 @@ def main():
             ("chain", "five elementwise instructions", "≤ 1000 ns"), ("memory", "load and store", "≤ 1000 ns"),
             ("reduce", "reduction, subtraction", "≤ 1000 ns"), ("scalar", "scalars only", "none"))),
         ("`tess as`, 5 MB of text", f"{best['as 5']:.1f} MB/s", "", "≥ 5 MB/s"),
-        ("`tess as`, 50 MB of text", f"{best['as 50']:.1f} MB/s", f"{best['as 50'] / best['as 5']:.2f} of the speed at 5 MB", "linear"),
+        ("`tess as`, 50 MB of text", f"{best['as 50']:.1f} MB/s", f"{best['as 50 processor'] / best['as 5 processor']:.2f} of the speed at 5 MB, in processor time", "linear"),
         ("bytecode reader", f"{best['bytecode/read'] * 1e3:.0f} MB/s", "", "≥ 200 MB/s"),
         ("bytecode writer", f"{best['bytecode/write'] * 1e3:.0f} MB/s", "", "none"),
     ]
