@@ -71,6 +71,11 @@ struct Conversion {
 // The cheapest way to bring a register tile from one layout into another; replicas are used.
 Result<Conversion> conversion(const Layout& src, const Layout& dst, int elem_bits = 32);
 
+// `view %x : T2 #dst` of a tile in layout #src is legal: same threads, same bits a thread (element
+// r of a thread is bits [r*bits, (r+1)*bits) of it), and copies in dst are copies in src. E0618,
+// E0619.
+Status check_view(const Layout& src, int src_bits, const Layout& dst, int dst_bits);
+
 // The memory layout of least conflict for tiles written and read in these register layouts.
 struct SharedUse {
   const Layout* reg;

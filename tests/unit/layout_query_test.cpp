@@ -309,3 +309,40 @@ TEST_CASE("require: holds, fails with a coordinate, and points at the text") {
     }
   }
 }
+
+TEST_CASE("a view keeps threads and bits, and makes no copies of different values") {
+  Layout raw = parse("spatial(128,1) * local(1,4)"), q = parse("local(1,4) * wgmma.m64k16.f16.A");
+  CHECK(check_view(raw, 32, q, 4));
+  CHECK(check_view(q, 4, raw, 32));
+  CHECK(diag_id(check_view(raw, 32, q, 8).error().code) == "E0618");
+  CHECK(diag_id(check_view(parse("spatial(32,1) * local(1,4)"), 32, q, 4).error().code) == "E0618");
+  Layout copies = parse("replicate(2) * spatial(16) * local(2)"),
+         distinct = parse("spatial(32) * local(1)");
+  CHECK(check_view(copies, 16, parse("replicate(2) * spatial(16)"), 32));
+  Status wrong = check_view(distinct, 32, copies, 16);
+  REQUIRE(!wrong);
+  CHECK(diag_id(wrong.error().code) == "E0619");
+  CHECK(wrong.error().notes[0].message ==
+        "register 0 of lane 0 and register 0 of lane 16 are copies in the result, and differ in "
+        "the source at bit 0");
+  law("view against every pair of bits", kCases, [] {
+    Layout dst = random_registers({true, true, 1, 3}), src = random_registers({true, true, 1, 3});
+    int dst_bits = pick<int>({1, 2, 4, 8}), src_bits = pick<int>({1, 2, 4, 8});
+    bool shapes = registers_of(src) * src_bits == registers_of(dst) * dst_bits;
+    for (Label label : {Label::lane, Label::warp, Label::cta})
+      shapes = shapes && size_of(src, label) == size_of(dst, label);
+    if (chance(70)) src = dst, src_bits = dst_bits, shapes = true;
+    std::map<std::pair<Vector, int64_t>, std::pair<Vector, int64_t>> meaning;
+    bool legal = shapes;
+    if (shapes)
+      for (const LayoutPoint& p : all_points(dst))
+        for (int64_t b = 0; b < dst_bits; ++b) {
+          LayoutPoint s = p;
+          int64_t bit = p.reg * dst_bits + b;
+          s.reg = bit / src_bits;
+          std::pair<Vector, int64_t> held{apply(src, s), bit % src_bits};
+          legal = legal && meaning.emplace(std::pair{apply(dst, p), b}, held).first->second == held;
+        }
+    RC_ASSERT(static_cast<bool>(check_view(src, src_bits, dst, dst_bits)) == legal);
+  });
+}
