@@ -227,6 +227,18 @@ for name in 'f16 bf16 f32 f64'.split():
     scans(name, True)
     scans(name, False, .6)
 
+# Element i of a float scan is the pairwise combination of the elements up to i.
+for name, n in (('f16', 13), ('bf16', 13), ('f32', 37), ('f64', 37)):
+    t = typ(name)
+    x = [rounded(t, num(Q(random.randint(1, 10 ** 4), random.randint(1, 10 ** 4)))) for _ in range(n)]
+    y = [rounded(t, num(Q(random.randint(900, 1100), 1000))) for _ in range(n)]
+    f, m = op('add', t), op('mul', t)
+    c.case(f'pairwise {name}', 'scan_pairwise', f'T={name} N={n}', ins={'x': (name, x), 'y': (name, y)},
+           outs={'a': (name, scanned(f, x, False, False, num(0))),
+                 'e': (name, scanned(f, x, True, False, num(0))),
+                 'r': (name, scanned(f, x, False, True, num(0))),
+                 'p': (name, scanned(m, y, False, False, num(1)))})
+
 # --- sort and topk
 
 c.file('order.vmasm')
