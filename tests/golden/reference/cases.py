@@ -69,7 +69,7 @@ class Cases:
 
     def done(self):
         if self.data:
-            save(f'../data/{self.name}.npz', self.data)
+            save(f'{self.name}.npz', self.data)
 
 
 def shape_of(l):

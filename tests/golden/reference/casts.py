@@ -2,7 +2,6 @@
 casts_modes.vmasm.
 """
 import random
-import sys
 
 from formats import *
 
@@ -146,4 +145,4 @@ def codes_from(t, a):
 
 every_pair()
 modes()
-save('../data/casts.npz', data)
+save('casts.npz', data)

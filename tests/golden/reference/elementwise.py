@@ -1,6 +1,5 @@
 """Elementwise rows on integers and floats: writes ../data/elementwise.npz and prints the directives
 of elementwise_int.vmasm, elementwise_float.vmasm and elementwise_small.vmasm.
-Run in this folder: python3 elementwise.py
 """
 import random
 
@@ -199,7 +198,7 @@ def small(name):
 for name in 'e1m1 e2m0 e2m1 e1m2 e2m2 e3m2 e2m3 e1m5 e4m3 e5m2 e3m4 e6m1 e1m6 e7m0 tf32'.split():
     small(name)
 
-save('../data/elementwise.npz', data)
+save('elementwise.npz', data)
 for file, l in lines.items():
     print(f'== {file}.vmasm')
     print('\n'.join(l))

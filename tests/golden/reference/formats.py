@@ -6,6 +6,7 @@ Codes are the bit patterns as Python ints.
 from collections import namedtuple
 from fractions import Fraction as Q
 from math import isqrt
+import os
 import re
 
 import numpy as np
@@ -342,5 +343,6 @@ def array(t, codes, shape=None):
     return a.reshape(shape) if shape else a
 
 
-def save(path, tensors):
-    np.savez_compressed(path, **tensors)
+def save(name, tensors):
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data')
+    np.savez_compressed(os.path.join(folder, name), **tensors)

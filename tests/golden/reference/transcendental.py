@@ -202,4 +202,4 @@ if __name__ == '__main__':
     print('== transcendental.vmasm')
     for name in 'f16 bf16 f32 f64'.split():
         print('\n'.join(one(name)))
-    save('../data/transcendental.npz', data)
+    save('transcendental.npz', data)
