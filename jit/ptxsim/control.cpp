@@ -95,7 +95,7 @@ Flow enter(Warp& w, const Op& op, int l, uint32_t callee) {
   if (lane.calls.size() >= kMaxCallDepth)
     return report_fault(w, op, l, diag::kSimBadControl,
                         fmt::format("calls nest deeper than {}", kMaxCallDepth));
-  uint32_t base = lane.frame + p.functions[lane.function].frame_bytes;
+  uint32_t base = lane.frame + p.functions[lane.function].frame_bytes + lane.extra;
   if (!grow_local(w, base + to.frame_bytes))
     return report_fault(w, op, l, diag::kSimLimit, "the thread's stack grows beyond 512 KiB");
   const Instruction& in = *p.sites[w.op_index(op)].instruction;
@@ -125,6 +125,8 @@ Flow enter(Warp& w, const Op& op, int l, uint32_t callee) {
   f.function = callee;
   f.caller = lane.function;
   f.base = lane.frame;
+  f.extra = lane.extra;
+  lane.extra = 0;
   if (to.recursive) save_registers(w, to, l, f.saved);
   lane.calls.push_back(std::move(f));
   lane.frame = base;
@@ -190,6 +192,7 @@ Flow leave(Warp& w, const Op& op, uint32_t mask) {
         if (w.check_init) w.pred_init[q] |= 1u << l;
     }
     lane.frame = f.base;
+    lane.extra = f.extra;
     lane.function = f.caller;
     w.pc[l] = f.return_pc;
   });
@@ -316,9 +319,43 @@ Flow sleep(Warp& w, const Op& op, uint32_t mask) {
   return Flow::next;
 }
 
+// k[0] 0 save, 1 restore, 2 allocate (imm alignment); k[1] wide. The stack grows behind the frame.
 Flow stack(Warp& w, const Op& op, uint32_t mask) {
-  each_lane(mask, [&](int l) { w.row64(op.a[0])[l] = w.lane[l].frame; });
-  return Flow::next;
+  Flow f = Flow::next;
+  each_lane(mask, [&](int l) {
+    if (f != Flow::next) return;
+    Lane& lane = w.lane[l];
+    uint32_t bottom = lane.frame + w.program->functions[lane.function].frame_bytes;
+    auto get = [&](Row r) { return op.k[1] ? w.row64(r)[l] : uint64_t(w.row32(r)[l]); };
+    auto put = [&](uint64_t v) {
+      if (op.k[1]) w.row64(op.a[0])[l] = v;
+      else w.row32(op.a[0])[l] = uint32_t(v);
+    };
+    if (op.k[0] == 0) return put(bottom + lane.extra);
+    if (op.k[0] == 1) {
+      uint64_t v = get(op.a[1]);
+      if (v < bottom || v > bottom + lane.extra)
+        f = report_fault(
+            w, op, l, diag::kSimBadControl,
+            fmt::format("stackrestore to {:#x}, which was not saved in this function", v));
+      else lane.extra = uint32_t(v - bottom);
+      return;
+    }
+    uint64_t size = get(op.a[1]), align = uint64_t(op.imm);
+    uint64_t start = (bottom + lane.extra + align - 1) / align * align;
+    if (size > kMaxLocalBytes ||
+        !grow_local(w, uint32_t(std::min<uint64_t>(start + size, kMaxLocalBytes + 1)))) {
+      f = report_fault(w, op, l, diag::kSimLimit, "the thread's stack grows beyond 512 KiB");
+      return;
+    }
+    lane.extra = uint32_t((start + size + 15) / 16 * 16 - bottom);
+    if (!grow_local(w, bottom + lane.extra)) {
+      f = report_fault(w, op, l, diag::kSimLimit, "the thread's stack grows beyond 512 KiB");
+      return;
+    }
+    put(start);
+  });
+  return f;
 }
 
 Flow active_mask(Warp& w, const Op& op, uint32_t mask) {
@@ -418,12 +455,20 @@ bool build_nanosleep(Builder& b) {
 }
 
 bool build_alloca_stack(Builder& b) {
-  if (b.opcode() != "stacksave")
-    return b.fail("dynamic stack allocation is not simulated; only stacksave is");
-  if (!b.expect_operands(1)) return false;
-  b.op.a[0] = b.destination(0, 64);
-  b.op.exec = stack;
-  return true;
+  Op& op = b.op;
+  int bits = Builder::bits_of(b.last_mod());
+  bool save = b.opcode() == "stacksave", restore = b.opcode() == "stackrestore";
+  if (!b.expect_operands(save || restore ? 1 : 2, save || restore ? 1 : 3)) return false;
+  op.k[0] = save ? 0 : restore ? 1 : 2;
+  op.k[1] = bits == 64;
+  if (!restore) op.a[0] = b.destination(0, bits);
+  if (!save) op.a[1] = b.source(restore ? 0 : 1, bits);
+  op.imm = 16;
+  if (b.count() == 3 && !b.immediate(2, op.imm)) return false;
+  if (op.imm < 1 || op.imm > 4096 || (op.imm & (op.imm - 1)))
+    return b.fail("the alignment must be a power of two up to 4096");
+  op.exec = stack;
+  return b.ok();
 }
 
 bool build_active_mask(Builder& b) {

@@ -49,12 +49,13 @@ struct Frame {
   uint32_t return_pc = 0;
   uint32_t function = 0, caller = 0;
   uint32_t base = 0;            // caller's frame base
+  uint32_t extra = 0;           // bytes that the caller took with alloca
   std::vector<uint32_t> saved;  // a recursive callee's registers of this lane
 };
 
 struct Lane {
   std::vector<Frame> calls;
-  uint32_t frame = 0, function = 0;
+  uint32_t frame = 0, function = 0, extra = 0;
   uint64_t wait_object = 0;
   uint32_t wait_detail = 0;
   WaitKind wait = WaitKind::none;

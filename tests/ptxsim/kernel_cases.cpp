@@ -89,12 +89,18 @@ std::vector<uint16_t> halves(size_t n, uint64_t seed, double scale = 1) {
 }
 double half(uint16_t h) { return half_to_float(h); }
 
+// Sizes change with the seed, so that every guard and every turn of a ring is exercised.
+int pick(const LaunchOptions& o, std::initializer_list<int> values) {
+  return values.begin()[o.seed % values.size()];
+}
+
 Outcome gemm_case(std::string_view ptx, const LaunchOptions& o) {
-  return run_gemm(ptx, o, 100, 128, 224, true);
+  return run_gemm(ptx, o, pick(o, {100, 108, 116, 124, 64 + 33, 64 + 17, 65}), 128,
+                  pick(o, {224, 32, 64, 96, 128}), true);
 }
 
 Outcome w4a16_case(std::string_view ptx, const LaunchOptions& o) {
-  const int m = 24, n = 128, k = 192;
+  const int m = pick(o, {24, 20}), n = 128, k = pick(o, {192, 32, 64});
   Bench b(ptx, o);
   auto a = halves(size_t(m) * k, 3), scales = halves(size_t(k / 32) * n, 4);
   Random r{5};
@@ -103,7 +109,8 @@ Outcome w4a16_case(std::string_view ptx, const LaunchOptions& o) {
   uint64_t pa = b.buffer(a), pb = b.buffer(words), ps = b.buffer(scales),
            pc = b.empty<uint16_t>(size_t(m) * n);
   b.param(pa), b.param(pb), b.param(ps), b.param(pc), b.param(m), b.param(n), b.param(k);
-  if (!b.launch("w4a16", {n / 64, (m + 15) / 16, 1}, {128, 1, 1})) return std::move(b.out_);
+  if (!b.launch("w4a16", {uint32_t(n / 64), uint32_t((m + 15) / 16), 1}, {128, 1, 1}))
+    return std::move(b.out_);
   auto c = b.fetch<uint16_t>(pc, size_t(m) * n);
   // Nibble of each of a lane's eight codes: positions k within 32.
   constexpr int kAt[8] = {0, 8, 16, 24, 1, 9, 17, 25};
@@ -126,7 +133,7 @@ Outcome w4a16_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome rmsnorm_case(std::string_view ptx, const LaunchOptions& o) {
-  const int rows = 3, n = 2320;
+  const int rows = 3, n = pick(o, {2320, 8208, 2048, 10240, 1000});
   const float eps = 1e-5f;
   Bench b(ptx, o);
   auto x = halves(size_t(rows) * n, 7, 4), w = halves(size_t(n), 8);
@@ -147,7 +154,7 @@ Outcome rmsnorm_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome softmax_case(std::string_view ptx, const LaunchOptions& o) {
-  const int rows = 3, n = 333;
+  const int rows = 3, n = pick(o, {333, 1600, 384, 512, 1});
   Bench b(ptx, o);
   Random r{11};
   std::vector<float> x(size_t(rows) * n);
@@ -186,7 +193,7 @@ Outcome persistent_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome spinlock_case(std::string_view ptx, const LaunchOptions& o) {
-  const int rounds = 3;
+  const int rounds = pick(o, {3, 0, 1});
   Bench b(ptx, o);
   uint64_t lock = b.buffer(std::vector<int>(1)), counter = b.buffer(std::vector<int>(1));
   b.param(lock), b.param(counter), b.param(rounds);
@@ -197,7 +204,7 @@ Outcome spinlock_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome hopper_case(std::string_view ptx, const LaunchOptions& o) {
-  const int m = 100, n = 128, k = 448;
+  const int m = 100, n = 128, k = pick(o, {448, 832, 64, 128, 192, 256, 640});
   Bench b(ptx, o);
   auto a = halves(size_t(m) * k, 21), w = halves(size_t(n) * k, 22);
   uint64_t pa = b.buffer(a), pb = b.buffer(w), pc = b.empty<uint16_t>(size_t(m) * n);
@@ -216,7 +223,8 @@ Outcome hopper_case(std::string_view ptx, const LaunchOptions& o) {
       b.param(map(pb, n, k, jit::TensorSwizzle::b128)),
       b.param(map(pc, m, n, jit::TensorSwizzle::none));
   b.param(k);
-  if (!b.launch("hopper_gemm", {n / 64, (m + 63) / 64, 1}, {256, 1, 1}, 7 * 8192))
+  if (!b.launch("hopper_gemm", {uint32_t(n / 64), uint32_t((m + 63) / 64), 1}, {256, 1, 1},
+                7 * 8192))
     return std::move(b.out_);
   auto c = b.fetch<uint16_t>(pc, size_t(m) * n);
   for (int i = 0; i < m; ++i)
@@ -232,7 +240,7 @@ Outcome hopper_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome multicast_case(std::string_view ptx, const LaunchOptions& o) {
-  const int tiles = 11, groups = 2;
+  const int tiles = pick(o, {11, 1, 12, 2}), groups = 2;
   Bench b(ptx, o);
   Random r{31};
   std::vector<uint32_t> x(size_t(tiles) * 2048);
