@@ -1,7 +1,7 @@
 // The signature strings of isa.def, parsed at compile time; a malformed one does not compile.
 // Grammar: [item {item}] "=" [item {"," item}]   or, without results,   [item {"," item}]
 //   item = name ":" ["$" | "@" | "&" | "~"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"]
-//   ["=" word]
+//   ["=" (word | "+")]
 #pragma once
 #include "isa/isa.h"
 
@@ -18,6 +18,11 @@ struct Cursor {
     if (rest.empty() || rest[0] != c) return false;
     rest.remove_prefix(1);
     return true;
+  }
+  constexpr std::string_view take(size_t n) {
+    std::string_view taken = rest.substr(0, n);
+    rest.remove_prefix(n);
+    return taken;
   }
   constexpr std::string_view word() {
     size_t n = 0;
@@ -71,7 +76,7 @@ constexpr SigItem parse_item(Cursor& c) {
   }
   item.optional = c.eat('?');
   item.variadic = c.eat('*');
-  if (c.eat('=')) item.clause = c.word();
+  if (c.eat('=')) item.clause = c.rest.starts_with('+') ? c.take(1) : c.word();
   c.space();
   return item;
 }

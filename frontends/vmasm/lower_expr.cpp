@@ -552,6 +552,14 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i,
   size_t positional = 0;
   for (size_t s = 0; s < op.sig.n_operands; ++s) {
     const SigItem& item = op.sig.operands[s];
+    if (item.clause == "+") {  // `alias x + 4`: the operand before was read as a sum
+      const Expr* sum = at.empty() || !at.back() ? nullptr : &ast()[at.back()];
+      if (!sum || sum->kind != ExprKind::binary || sum->op != Operator::add) break;
+      ExprId tensor = sum->lhs, offset = sum->rhs;
+      at.back() = tensor;
+      at.push_back(offset);
+      continue;
+    }
     if (!item.clause.empty()) {
       ExprId found;
       for (ClauseId id : ast().list(i.clauses)) {

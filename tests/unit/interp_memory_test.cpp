@@ -166,9 +166,9 @@ TEST_CASE("alias: bytes as another type, bounded by the tensor") {
   const char* text = R"(
 kernel k(b: i32, x: in u8[40], r: out u16[3,8], n: out u4[10]) grid(1) warps(1)
 {
-    %t = alias x, b : u16[3,8]
+    %t = alias x + b : u16[3,8]
     store (load %t[:,:] {pad 9}), r[:,:]
-    %u = alias x, 36 : u4[10]
+    %u = alias x + 36 : u4[10]
     store (load %u[:] {pad 5}), n[:]
 })";
   for (int64_t b : {0, 6, 30, 38, 40, -2}) {
