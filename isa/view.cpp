@@ -36,44 +36,23 @@ std::vector<uint32_t> elements_of(const ViewSide& side, int64_t threads, int64_t
 }  // namespace
 
 Result<ViewMap> view_map(const ViewSide& source, const ViewSide& result) {
+  int64_t w1 = source.type.dtype.bits, w2 = result.type.dtype.bits;
+  TESS_CHECK(
+      check_view(*source.layout, static_cast<int>(w1), *result.layout, static_cast<int>(w2)));
   int64_t threads = threads_of(*source.layout), from = registers_of(*source.layout),
           to = registers_of(*result.layout);
-  int64_t w1 = source.type.dtype.bits, w2 = result.type.dtype.bits;
-  if (threads != threads_of(*result.layout))
-    return refuse(diag::view_illegal,
-                  fmt::format("the source's layout has {} threads, the result's {}", threads,
-                              threads_of(*result.layout)));
-  if (from * w1 != to * w2)
-    return refuse(
-        diag::view_illegal,
-        fmt::format("a thread holds {} x {} bits of the source and {} x {} bits of the result",
-                    from, w1, to, w2));
-  if (threads * std::max(from * w1, to * w2) > kMostBits)
+  if (threads * to > kMostBits / w2)
     return refuse(diag::limit_exceeded, "a view of more than 2^24 bits");
   std::vector<uint32_t> source_of = elements_of(source, threads, from),
                         result_of = elements_of(result, threads, to);
-  constexpr uint32_t kNone = 0xffffffff;
   ViewMap map;
-  map.bit.assign(static_cast<size_t>(result.type.shape.elements() * w2), kNone);
+  map.bit.resize(static_cast<size_t>(result.type.shape.elements() * w2));
   for (int64_t t = 0; t < threads; ++t)
     for (int64_t bit = 0; bit < to * w2; ++bit) {
-      uint32_t e = result_of[static_cast<size_t>(t * to + bit / w2)];
-      uint32_t s = source_of[static_cast<size_t>(t * from + bit / w1)];
-      uint32_t from_bit = static_cast<uint32_t>(s * w1 + bit % w1);
-      uint32_t& at = map.bit[static_cast<size_t>(e * w2 + bit % w2)];
-      if (at != kNone && at != from_bit)
-        return refuse(
-            diag::view_illegal,
-            fmt::format("bit {} of thread {} belongs to element {} of the result, which another "
-                        "thread or register holds too, but their source elements {} and {} differ",
-                        bit, t, e, at / w1, s),
-            "a replicated result needs a source replicated in the same way");
-      at = from_bit;
+      int64_t e = result_of[static_cast<size_t>(t * to + bit / w2)];
+      int64_t s = source_of[static_cast<size_t>(t * from + bit / w1)];
+      map.bit[static_cast<size_t>(e * w2 + bit % w2)] = static_cast<uint32_t>(s * w1 + bit % w1);
     }
-  for (size_t i = 0; i < map.bit.size(); ++i)
-    if (map.bit[i] == kNone)
-      return refuse(diag::view_illegal, fmt::format("no thread holds element {} of the result",
-                                                    i / static_cast<size_t>(w2)));
   return map;
 }
 

@@ -1,8 +1,7 @@
 // `view`: each thread's bits as another type. Thread t's bits are its registers in order, tightly
-// packed, little-endian, whatever the word size; so the meaning is a map from the bits of the
-// result to the bits of the source, found by walking both layouts. Legal iff threads and bits per
-// thread agree and any two (thread, bit) that the result identifies are identified by the source.
-// Pure; thread-safe.
+// packed, little-endian, whatever the word size; so the meaning is a map from the bits of the result
+// to the bits of the source, found by walking both layouts. Whether it is legal is check_view's
+// question (layout_query.h). Pure; thread-safe.
 #pragma once
 #include <vector>
 
@@ -21,7 +20,7 @@ struct ViewSide {
 struct ViewMap {
   std::vector<uint32_t> bit;
 };
-// An error (E0333) names a thread, a bit and two elements, or says what does not agree.
+// The layouts fit their tiles (check_layout_fits). The error is check_view's, or a limit's.
 Result<ViewMap> view_map(const ViewSide& source, const ViewSide& result);
 
 // Whether a written layout fits a tile: a register layout of the tile's shape on at most `threads`
