@@ -108,6 +108,37 @@ TEST_CASE("directives are read whole") {
   CHECK(*t.diags[0].message == "a message: with a colon");
 }
 
+TEST_CASE("a test with loops is one test for each combination") {
+  Diagnostics bad;
+  TestFile f = parse_test_file(
+      "//; test: exec sizes of {W} kernel=k_{W}\n//; for W in u3 i5\n//; for N in 1 20\n"
+      "//; -D W={W} B={N}\n//; set n={N}\n//; in x: a.npz#x_{W}_{N}\n//; in y: [{N} {M}]\n"
+      "//; out z: [{N}], ulp=1\n//; print: 0,0,0 %x {W}\n//; test: exec plain\n",
+      bad);
+  REQUIRE(bad.empty());
+  REQUIRE(f.tests.size() == 5);
+  const TestCase& t = f.tests[1];
+  CHECK(t.name == "sizes of u3 20");
+  CHECK(t.kernel == "k_u3");
+  CHECK(t.bindings[0].second == "u3");
+  CHECK(t.bindings[1].second == "20");
+  CHECK(t.scalars[0].second == "20");
+  CHECK(t.inputs[0].source == "a.npz#x_u3_20");
+  CHECK(t.inputs[1].literal == std::vector<std::string>{"20", "{M}"});
+  CHECK(t.outputs[0].literal == std::vector<std::string>{"20"});
+  CHECK(t.outputs[0].tolerance.ulp == 1);
+  CHECK(t.prints[0] == "0,0,0 %x u3");
+  CHECK(f.tests[2].name == "sizes of i5 1");
+  CHECK(f.tests[4].name == "plain");
+
+  std::string many = "//; test: exec\n";
+  for (char name : std::string_view("abcdefghijklmnop"))
+    many += std::string("//; for ") + name + " in 1 2 3\n";
+  CHECK(parse_test_file(many, bad).tests.size() <= 10000);
+  REQUIRE(bad.size() == 1);
+  CHECK(bad[0].message == "loops amount to more than 10000 tests");
+}
+
 TEST_CASE("malformed directives are reported, whatever they are") {
   for (const char* text :
        {"//; test: exec\n//; out y: [1 2", "//; test: exec\n//; out y: [1 2\nkernel",
@@ -115,6 +146,8 @@ TEST_CASE("malformed directives are reported, whatever they are") {
         "//; test: exec\n//; in x:", "//; test: exec\n//; out y: ones, ulp",
         "//; test: exec\n//; out y: ones, ulp=-1", "//; test: exec\n//; trap: T9999",
         "//; test: exec\n//; trap: T0821 at 3", "//; test: exec\n//; steps x",
+        "//; test: exec\n//; for W", "//; test: exec\n//; for W on 1",
+        "//; test: exec\n//; for W in",
         "//; test: exec\n//; on:", "//; test: exec\n//; in x: ones, exact", "// error: E0103 here",
         "//; test: exec\n//; in x: [[[[[[[[[[[[[[[[[[1"}) {
     Diagnostics bad;
