@@ -108,10 +108,12 @@ Status write_output(const std::string& path, std::string_view bytes, const Conso
 namespace {
 std::atomic<int> scopes{0};
 std::atomic<int> signals{0};
+std::atomic<bool> asked{false};
 static_assert(std::atomic<int>::is_always_lock_free, "used in a signal handler");
 
 extern "C" void on_interrupt(int) {
   if (scopes.load() == 0 || signals.fetch_add(1) > 0) _exit(kInterrupted);
+  asked.store(true);
 }
 }  // namespace
 
@@ -121,7 +123,8 @@ void install_interrupt_handler() {
   sigaction(SIGINT, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);  // a closed pipe is a write error with a code
 }
-bool interrupted() { return signals.load() > 0; }
+bool interrupted() { return asked.load(); }
+const std::atomic<bool>* interrupt_flag() { return &asked; }
 InterruptScope::InterruptScope() { ++scopes; }
 InterruptScope::~InterruptScope() { --scopes; }
 

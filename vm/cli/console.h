@@ -1,5 +1,6 @@
 // Where a command's words go: data to standard output, talk to standard error. And the exit codes.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -55,6 +56,7 @@ Status write_output(const std::string& path, std::string_view bytes, const Conso
 // half-done.
 void install_interrupt_handler();
 bool interrupted();
+const std::atomic<bool>* interrupt_flag();
 struct InterruptScope {
   InterruptScope();
   ~InterruptScope();

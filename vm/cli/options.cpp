@@ -56,7 +56,6 @@ void run_options(CLI::App* app, RunOptions& o) {
 std::optional<Invocation> passed_on(int argc, const char* const* argv) {
   if (argc < 2) return {};
   std::string name = argv[1];
-  if (name == "sim") return Invocation{{}, SimOptions{{argv + 2, argv + argc}}};
   for (const std::string& n : commands_not_built())
     if (n == name) return Invocation{{}, NotBuilt{name}};
   return {};
@@ -65,8 +64,8 @@ std::optional<Invocation> passed_on(int argc, const char* const* argv) {
 }  // namespace
 
 const std::vector<std::string>& commands_not_built() {
-  static const std::vector<std::string> names = {"emit",  "bench", "tune",  "build",      "pack",
-                                                 "graph", "repl",  "cache", "completion", "man"};
+  static const std::vector<std::string> names = {"emit", "bench", "tune",       "build", "graph",
+                                                 "repl", "cache", "completion", "man"};
   return names;
 }
 
@@ -166,11 +165,104 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
                      "write what the interpreter computes into literal expectations");
   test_app->add_flag("-v,--verbose", test.verbose, "name each test");
 
+  QuantizeCommand quantize;
+  auto* quantize_app = app.add_subcommand(
+      "quantize", "weights rounded to 1..8 bits with scales of groups; error statistics");
+  quantize_app->add_option("--type", quantize.type, "u1..u8 i1..i8, or eXmY of 3 to 8 bits")
+      ->type_name("T");
+  quantize_app
+      ->add_option("--format", quantize.format, "instead: mxfp4, mxfp6, mxfp8, nvfp4 or nf4")
+      ->type_name("NAME");
+  quantize_app
+      ->add_option("--group", quantize.group,
+                   "neighbours that share a scale; 0: the whole axis (default 128)")
+      ->type_name("G");
+  quantize_app->add_flag("--zero", quantize.zero, "a zero point for each group");
+  quantize_app
+      ->add_option("--axis", quantize.axis, "along which groups lie (default 0, k of W[k,n])")
+      ->type_name("K");
+  quantize_app->add_option("--scale", quantize.scale, "type of the scales (default f16)")
+      ->type_name("T");
+  quantize_app->add_option("--in", quantize.in, "the weights")->type_name("SRC")->required();
+  quantize_app->add_option("--as", quantize.as, "their type, where SRC cannot say it: bf16 in npy")
+      ->type_name("T");
+  quantize_app->add_option("--shape", quantize.shape, "their shape, where SRC has none")
+      ->type_name("K,N");
+  quantize_app
+      ->add_option("--out", quantize.out,
+                   "gets w (codes), s (scales), z (zero points); #NAME: as NAME.w, ...")
+      ->type_name("FILE.npz[#NAME]")
+      ->required();
+
+  PackCommand pack;
+  auto* pack_app = app.add_subcommand(
+      "pack", "weights permuted so that each lane of a warp loads its fragment as wide integers");
+  pack_app->add_option("--type", pack.type, "of the weights: any type of 1 to 8 bits")
+      ->type_name("T")
+      ->required();
+  pack_app->add_option("--layout", pack.layout, "of a tile: an expression, or #name of --program")
+      ->type_name("EXPR");
+  pack_app->add_option("--atom", pack.atom, "instead: a named atom, as mma.m16n8k16.f16.B")
+      ->type_name("NAME");
+  pack_app->add_option("--program", pack.program.file, "whose layouts --layout may name")
+      ->type_name("FILE");
+  program_options(pack_app, pack.program, false);
+  pack_app
+      ->add_option("--combine", pack.combine,
+                   "fragments in one tile along k and n (default: as few along k as it takes)")
+      ->type_name("R[,C]");
+  pack_app->add_option("--unit", pack.unit, "least bytes of a lane in one run")
+      ->type_name("BYTES")
+      ->capture_default_str()
+      ->check(CLI::IsMember({1, 2, 4, 8, 16}));
+  pack_app->add_option("--order", pack.order, "tiles of which dimension are counted outermost")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"nk", "kn"}));
+  pack_app->add_option("--in", pack.in, "the weights; a sub-byte type as its packed bytes")
+      ->type_name("SRC")
+      ->required();
+  pack_app->add_option("--shape", pack.shape, "of the weights, where SRC cannot say it")
+      ->type_name("K,N");
+  pack_app->add_option("-o,--out", pack.out, "file.npy, file.npz#key, or - to print")
+      ->type_name("DST")
+      ->required();
+  pack_app->add_flag("--undo", pack.undo, "from packed back to the weights");
+
   auto* doctor_app =
       app.add_subcommand("doctor", "what this machine has, what it lacks and how to get it");
 
-  // Shown in the help; taken out before the parser sees them (passed_on).
-  app.add_subcommand("sim", "run PTX on the simulator; `tess sim --help` lists its options");
+  SimOptions sim;
+  auto* sim_app =
+      app.add_subcommand("sim", "run PTX on the simulator, and report races and bad accesses");
+  sim_app->add_option("FILE", sim.file, "PTX; - is standard input")->required()->type_name("");
+  sim_app->add_option("--entry", sim.entry, "the kernel, if the module has several")
+      ->type_name("NAME");
+  sim_app->add_option("--grid", sim.grid, "blocks")->type_name("X,Y,Z")->capture_default_str();
+  sim_app->add_option("--block", sim.block, "threads of a block")
+      ->type_name("X,Y,Z")
+      ->capture_default_str();
+  sim_app->add_option("--cluster", sim.cluster, "blocks of a cluster (default: as the kernel says)")
+      ->type_name("X,Y,Z");
+  sim_app->add_option("--shared", sim.shared_bytes, "dynamic shared memory")->type_name("BYTES");
+  repeated(sim_app, "--param", sim.params,
+           "one for each parameter, in order: 42, 1.5, f16:1.5, "
+           "buf:BYTES[=zeros|ones|iota|rand(SEED)|uninit], file:NAME, "
+           "tmap:BUF,TYPE,SIZExSIZE..,BOXxBOX..",
+           "VALUE");
+  repeated(sim_app, "--dump", sim.dumps, "show a buffer afterwards", "N[:TYPE[:COUNT]]");
+  sim_app->add_option("--runs", sim.runs, "more than one tries other schedules")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000));
+  sim_app->add_option("--seed", sim.seed, "of the first schedule")->type_name("N");
+  sim_app->add_option("--async", sim.async, "when asynchronous copies land")
+      ->check(CLI::IsMember({"eager", "lazy", "random"}))
+      ->capture_default_str();
+  sim_app->add_flag("--no-check", sim.no_check, "only compute: no race or initialisation checks");
+  sim_app->add_flag("--stats", sim.stats, "count instructions and accesses");
+  sim_app->add_option("--max-steps", sim.max_steps, "stop after so many warp instructions")
+      ->type_name("N");
+  sim_app->add_option("--threads", sim.threads, "threads of the simulator (default: one per core)")
+      ->type_name("N");
 
   try {
     app.parse(argc, argv);
@@ -193,7 +285,10 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   else if (*data_app) give(data);
   else if (*layout_app) give(layout);
   else if (*test_app) give(test);
+  else if (*quantize_app) give(quantize);
+  else if (*pack_app) give(pack);
   else if (*doctor_app) give(DoctorOptions{});
+  else if (*sim_app) give(sim);
   return parsed;
 }
 

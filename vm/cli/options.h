@@ -75,7 +75,27 @@ struct TestOptions {
 };
 struct DoctorOptions {};
 struct SimOptions {
-  std::vector<std::string> arguments;
+  std::string file, entry;
+  std::string grid = "1", block = "32", cluster;
+  uint32_t shared_bytes = 0;
+  std::vector<std::string> params, dumps;  // as jit/ptxsim/sim_tool.h spells them
+  int runs = 1, threads = 0;
+  uint64_t seed = 0, max_steps = 0;
+  std::string async = "eager";
+  bool no_check = false, stats = false;
+};
+struct QuantizeCommand {
+  std::string type, format, scale;  // names of types and of a block format
+  std::string in, out, as, shape;
+  std::optional<int64_t> group;
+  std::optional<int> axis;
+  bool zero = false;
+};
+struct PackCommand {
+  std::string type, layout, atom, combine, in, out, shape, order = "nk";
+  Program program;  // whose layouts `layout` may name; file empty: none
+  int unit = 1;     // least bytes of a run
+  bool undo = false;
 };
 // A command that the manual names and this version does not have.
 struct NotBuilt {
@@ -84,7 +104,7 @@ struct NotBuilt {
 
 using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions,
                              FmtOptions, ExplainOptions, DataOptions, LayoutOptions, TestOptions,
-                             DoctorOptions, SimOptions, NotBuilt>;
+                             DoctorOptions, SimOptions, QuantizeCommand, PackCommand, NotBuilt>;
 struct Invocation {
   Common common;
   Command command;
