@@ -17,6 +17,8 @@ int run_command(const LayoutOptions& o, const Console& console);
 int run_command(const TestOptions& o, const Console& console);
 int run_command(const DoctorOptions& o, const Console& console);
 int run_command(const SimOptions& o, const Console& console);
+int run_command(const QuantizeCommand& o, const Console& console);
+int run_command(const PackCommand& o, const Console& console);
 int run_command(const NotBuilt& o, const Console& console);
 
 }  // namespace tess::cli

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "isa/diag/data.h"
@@ -38,9 +39,25 @@ Result<HostTensor> read_npz(const Blob& npz, std::string_view key) {
 }
 
 Status write_npz(const std::string& path, std::string_view key, const HostTensor& tensor) {
-  if (key.empty() || key.size() > kMaxName || key.find('\0') != std::string_view::npos)
-    return make_diag(diag::bad_dest, fmt::format("{} is no key for an .npz file", json_quote(key)));
-  TESS_TRY(HostTensor dense, to_dense(tensor));
+  NamedTensor one{std::string(key), tensor};
+  return write_npz(path, std::span<const NamedTensor>(&one, 1));
+}
+
+Status write_npz(const std::string& path, std::span<const NamedTensor> arrays) {
+  struct Entry {
+    std::string name, header;
+    HostTensor dense;
+    bool written = false;
+  };
+  std::vector<Entry> fresh;
+  for (const NamedTensor& a : arrays) {
+    if (a.name.empty() || a.name.size() > kMaxName || a.name.find('\0') != std::string::npos)
+      return make_diag(diag::bad_dest,
+                       fmt::format("{} is no key for an .npz file", json_quote(a.name)));
+    TESS_TRY(HostTensor dense, to_dense(a.tensor));
+    std::string header = npy_header(dense.dtype, dense.shape);
+    fresh.push_back({a.name + std::string(kSuffix), std::move(header), std::move(dense)});
+  }
   Blob old;
   std::vector<ZipEntry> entries;
   struct stat info;
@@ -50,19 +67,19 @@ Status write_npz(const std::string& path, std::string_view key, const HostTensor
   }
   TESS_TRY(AtomicFile file, AtomicFile::create(path));
   ZipWriter zip(file);
-  std::string name = std::string(key) + std::string(kSuffix),
-              header = npy_header(dense.dtype, dense.shape);
-  std::span<const uint8_t> head{reinterpret_cast<const uint8_t*>(header.data()), header.size()};
-  bool replaced = false;
+  auto add = [&](Entry& e) {
+    e.written = true;
+    return zip.add_stored(e.name,
+                          {reinterpret_cast<const uint8_t*>(e.header.data()), e.header.size()},
+                          {e.dense.bytes, e.dense.size_bytes});
+  };
   for (const ZipEntry& e : entries) {
-    if (e.name == name) {
-      TESS_CHECK(zip.add_stored(name, head, {dense.bytes, dense.size_bytes}));
-      replaced = true;
-    } else {
-      TESS_CHECK(zip.add_copy(e, old.bytes.subspan(e.data_offset, e.compressed)));
-    }
+    auto at = std::ranges::find(fresh, e.name, &Entry::name);
+    if (at != fresh.end()) TESS_CHECK(add(*at));
+    else TESS_CHECK(zip.add_copy(e, old.bytes.subspan(e.data_offset, e.compressed)));
   }
-  if (!replaced) TESS_CHECK(zip.add_stored(name, head, {dense.bytes, dense.size_bytes}));
+  for (Entry& e : fresh)
+    if (!e.written) TESS_CHECK(add(e));
   TESS_CHECK(zip.finish());
   return file.commit();
 }
