@@ -364,4 +364,16 @@ std::vector<uint64_t> run_form(Simulator& s, jit::ModuleId m, const std::vector<
   return out;
 }
 
+std::vector<Inputs> make_inputs_for_warp(uint64_t seed) {
+  Random r{seed * 31 + 1};
+  std::vector<Inputs> in(32);
+  uint64_t same = r.next();
+  for (auto& i : in) {
+    i.a = seed == 0 ? same : seed < 3 ? r.below(3) : r.next();
+    i.b = r.next(), i.c = r.next();
+    i.p = seed == 0 ? true : seed == 1 ? false : r.below(2);
+  }
+  return in;
+}
+
 }  // namespace tess::ptxsim

@@ -19,6 +19,8 @@ struct Inputs {
 std::string operands_of(std::string_view builder, const std::string& opcode);
 std::string form_module(const std::string& instruction);
 std::vector<std::string> words_of(const std::string& opcode);
+// Inputs with few distinct values, so that matches and votes are mixed.
+std::vector<Inputs> make_inputs_for_warp(uint64_t seed);
 // Two words per lane: the result and the predicates.
 std::vector<uint64_t> run_form(Simulator& s, jit::ModuleId m, const std::vector<Inputs>& in);
 
