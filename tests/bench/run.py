@@ -142,7 +142,7 @@ def main():
         target.write_text(f"""# The interpreter's speed
 
 Made by `./dev bench --write` on {datetime.date.today()}: {cpu_model()}, {CORES} cores, {THREADS} threads each for
-the interpreter, NumPy and the read; NumPy {np.__version__} on {pathlib.Path(os.path.realpath(blas)).name}. Best of
+the interpreter, NumPy and the read; NumPy {np.__version__} on {"/".join(pathlib.Path(os.path.realpath(blas)).parts[-2:])}. Best of
 {options.rounds} rounds that measure everything in turn; load average {os.getloadavg()[0]:.1f}. Ratios are within this run.
 
 {table}""")
