@@ -1,4 +1,5 @@
 // Integer arithmetic, logic and bit operations.
+#include "isa/diag/sim.h"
 #include "jit/ptxsim/lanes.h"
 
 namespace tess::ptxsim {
@@ -50,7 +51,7 @@ struct Div {
       for (uint32_t m = mask; m; m &= m - 1)
         if (lane_get<T>(b[std::countr_zero(m)]) == 0) {
           report_finding(*w.launch,
-                         make_finding(w, w.op_index(op), std::countr_zero(m), Diag{1041},
+                         make_finding(w, w.op_index(op), std::countr_zero(m), diag::kSimIntDivZero,
                                       "the divisor is zero"),
                          false, uint64_t(w.op_index(op)) | 1ull << 40);
           break;

@@ -207,6 +207,112 @@ TEST_CASE("limits and interruption end a run") {
   CHECK(verdict(huge) == "E1006");
 }
 
+TEST_CASE("errors of loading, launching and the driver have their codes") {
+  auto load = [](const std::string& text) {
+    Simulator s;
+    auto r = s.load(text, "x.ptx");
+    return r ? std::string("loaded") : diag_id(r.error().code);
+  };
+  CHECK(load(".version") == "E1000");
+  CHECK(load(kernel("add.u32 %r1, %r2;")) == "E1003");
+  CHECK(load(kernel("add.u32 %r1, %r2, %rd1;")) == "E1003");
+  CHECK(load(kernel("", ".global .align 8 .b64 x[1] = {nothing};")) == "E1004");
+  SimToolOptions o = options(kernel(""));
+  o.entry = "nope";
+  CHECK(verdict(o) == "E1005");
+  o.entry = "";
+  o.params = {"what"};
+  CHECK(verdict(o) == "E1039");
+  Simulator s;
+  jit::Driver d = simulator_driver(s);
+  auto released = d.table->release(d.self, 4711);
+  REQUIRE_FALSE(bool(released));
+  CHECK(diag_id(released.error().code) == "E1007");
+  auto map = d.table->encode_tensor_map(d.self, {});
+  REQUIRE_FALSE(bool(map));
+  CHECK(diag_id(map.error().code) == "E1008");
+}
+
+TEST_CASE("descriptors, uniform operands, ended blocks, and registers in flight") {
+  CHECK(verdict("setp.ne.u32 %p1, %r0, 0;\nfence.proxy.async;\n@%p1 bra E;\nmov.u32 %r3, tile;\n"
+                "cp.async.bulk.global.shared::cta.bulk_group [%rd0], [%r3], "
+                "256;\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nE:",
+                kShared) == "T1025");
+  CHECK(verdict("and.b32 %r1, %r0, 1;\nbar.sync %r1, 64;") == "T1043");
+  SimToolOptions o = options(
+      kernel("mov.u32 %r3, tile;\nsetp.ne.u32 %p1, %r0, 0;\n@%p1 bra E;\n"
+             "cp.async.bulk.tensor.1d.global.shared::cta.bulk_group [%rd0, {%r0}], [%r3];\nE:",
+             kShared));
+  o.params = {"buf:4096=zeros"};
+  CHECK(verdict(o) == "T1035");
+  SimToolOptions cluster = options(
+      kernel("mov.u32 %r1, %cluster_ctarank;\nsetp.eq.u32 %p1, %r1, 0;\n@%p1 bra E;\nmov.u32 %r3, "
+             "tile;\nmapa.shared::cluster.u32 %r4, %r3, 0;\n"
+             "nanosleep.u32 1000;\nnanosleep.u32 1000;\nst.shared::cluster.u32 [%r4], %r0;\nE:",
+             kShared));
+  cluster.grid = {2, 1, 1};
+  cluster.cluster = {2, 1, 1};
+  CHECK(verdict(cluster) == "T1042");
+  // An accumulator is read between issue and wait; written after the fence; or there is no fence.
+  auto wgmma = [](const std::string& before, const std::string& between) {
+    SimToolOptions w = options(kernel(
+        "mov.u32 %r3, tile;\nmov.u32 %r2, 0;\nshl.b32 %r4, %r0, 4;\nadd.u32 %r5, %r3, "
+        "%r4;\nst.shared.v4.u32 [%r5], {%r2, %r2, %r2, %r2};\n"
+        "st.shared.v4.u32 [%r5+2048], {%r2, %r2, %r2, %r2};\nfence.proxy.async;\nbar.sync "
+        "0;\nmov.f32 %f0, 0f00000000;\nmov.f32 %f1, %f0;\nmov.f32 %f2, %f0;\nmov.f32 %f3, %f0;\n" +
+            before +
+            "wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%f0, %f1, %f2, %f3}, "
+            "0x4000000000080040, 0x4000000000080040, 1, 1, 1, 0, 0;\n"
+            "wgmma.commit_group.sync.aligned;\n" +
+            between + "wgmma.wait_group.sync.aligned 0;\nst.global.f32 [%rd2], %f0;",
+        ".shared .align 1024 .b8 tile[16384];"));
+    w.block = {128, 1, 1};
+    return verdict(w);
+  };
+  CHECK(wgmma("wgmma.fence.sync.aligned;\n", "") == "clean");
+  CHECK(wgmma("wgmma.fence.sync.aligned;\n", "add.f32 %f4, %f0, %f1;\n") == "T1034");
+  CHECK(wgmma("wgmma.fence.sync.aligned;\nmov.f32 %f1, 0f3F800000;\n", "") == "T1034");
+  CHECK(wgmma("", "") == "T1034");
+}
+
+TEST_CASE("mbarrier counts, drops, transactions and states") {
+  // One thread drives an object of four arrivals through its phases and stores what it sees.
+  std::string s =
+      "setp.ne.u32 %p1, %r0, 0;\n@%p1 bra E;\nmbarrier.init.shared.b64 [bar], 4;\n"
+      "mbarrier.arrive.noComplete.shared.b64 %rd3, [bar], 2;\nmbarrier.pending_count.b64 %r1, "
+      "%rd3;\nst.global.u32 [%rd0], %r1;\n"
+      "mbarrier.arrive_drop.shared.b64 %rd4, [bar];\nmbarrier.pending_count.b64 %r1, "
+      "%rd4;\nst.global.u32 [%rd0+4], %r1;\n"
+      "mbarrier.test_wait.shared.b64 %p2, [bar], %rd3;\nselp.u32 %r2, 1, 0, %p2;\nst.global.u32 "
+      "[%rd0+8], %r2;\n"
+      "mbarrier.expect_tx.relaxed.cta.shared.b64 [bar], 64;\nmbarrier.arrive.shared.b64 %rd5, "
+      "[bar];\n"
+      "mbarrier.test_wait.shared.b64 %p2, [bar], %rd3;\nselp.u32 %r2, 1, 0, %p2;\nst.global.u32 "
+      "[%rd0+12], %r2;\n"
+      "mbarrier.complete_tx.relaxed.cta.shared.b64 [bar], 64;\n"
+      "mbarrier.test_wait.shared.b64 %p2, [bar], %rd3;\nselp.u32 %r2, 1, 0, %p2;\nst.global.u32 "
+      "[%rd0+16], %r2;\n"
+      "mbarrier.test_wait.parity.shared.b64 %p2, [bar], 0;\nselp.u32 %r2, 1, 0, "
+      "%p2;\nst.global.u32 [%rd0+20], %r2;\n"
+      "mbarrier.test_wait.parity.shared.b64 %p2, [bar], 1;\nselp.u32 %r2, 1, 0, "
+      "%p2;\nst.global.u32 [%rd0+24], %r2;\n"
+      "mbarrier.arrive.shared.b64 %rd6, [bar];\nmbarrier.pending_count.b64 %r1, "
+      "%rd6;\nst.global.u32 [%rd0+28], %r1;\nmbarrier.inval.shared.b64 [bar];\nE:";
+  SimToolOptions o = options(kernel(s, kShared));
+  o.dumps = {"0:u32:8"};
+  auto r = sim_main(o);
+  REQUIRE(bool(r));
+  CHECK(r->clean);
+  // Pending before each arrival; the drop leaves three for the next phase; bytes hold the phase
+  // open.
+  CHECK(r->output.find("parameter 0: 4 2 0 0 1 1 0 3\n") != std::string::npos);
+  CHECK(verdict("setp.ne.u32 %p1, %r0, 0;\n@%p1 bra E;\nmbarrier.init.shared.b64 [bar], "
+                "1;\nmbarrier.arrive.noComplete.shared.b64 %rd3, [bar], 1;\nE:",
+                kShared) == "T1032");
+  CHECK(verdict("setp.ne.u32 %p1, %r0, 0;\n@%p1 bra E;\nmbarrier.init.shared.b64 [bar], 0;\nE:",
+                kShared) == "T1032");
+}
+
 TEST_CASE("hostile text ends with an error") {
   for (const char* text :
        {"", ".version", ".version 9.0\n.target sm_90\n.address_size 32",
