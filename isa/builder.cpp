@@ -24,11 +24,9 @@ std::optional<Constant> literal_constant(const Literal& literal, DType t) {
   }
   if (literal.kind == Literal::Kind::boolean) return {};
   if (t.is_int()) {
-    double real = literal.real;
     uint64_t magnitude = literal.magnitude;
     bool negative = literal.negative;
     if (literal.kind == Literal::Kind::real) {  // 2.0 is not an integer literal
-      (void)real;
       return {};
     }
     uint64_t top = uint64_t{1} << (t.bits - 1);
@@ -37,12 +35,11 @@ std::optional<Constant> literal_constant(const Literal& literal, DType t) {
     uint64_t mask = t.bits == 64 ? ~uint64_t{0} : (uint64_t{1} << t.bits) - 1;
     return Constant{t, (negative ? 0 - magnitude : magnitude) & mask};
   }
-  double v = literal.real;
   if (literal.kind == Literal::Kind::integer) {
     return Constant{t, encode_parts(t, literal.negative, literal.magnitude, 0, false, Round::rne,
                                     Overflow::saturate)};
   }
-  return Constant{t, encode_float(t, v)};
+  return Constant{t, encode_float(t, t == dt::f64_ ? literal.real : literal.odd)};
 }
 
 uint32_t Builder::param(std::string name, DType type, Param param) {
@@ -79,13 +76,26 @@ Ref Builder::constant(Constant c) {
   return Ref::constant(same.back());
 }
 
+// `2:8` with constants is `2:+6`.
+static Index canonical_index(const Kernel& k, const Index& index) {
+  if (index.kind != IndexKind::span || !index.start.is_constant() || !index.stop.is_constant())
+    return index;
+  auto value = [&](Ref r) {
+    const Constant& c = k.constants[r.index()];
+    return decode_int(c.type, c.code);
+  };
+  int64_t n = 0;
+  if (__builtin_sub_overflow(value(index.stop), value(index.start), &n) || n < 1) return index;
+  return {IndexKind::range, index.start, Ref::none(), n};
+}
+
 Ref Builder::access(uint32_t base, std::vector<Index> indices, Ref item) {
   const Type& type = k_.values[base].type;
   if (!indices.empty())
     while (indices.size() < type.shape.rank) indices.push_back(all());
   Access a{base, item, static_cast<uint32_t>(k_.indices.size()),
            static_cast<uint32_t>(indices.size())};
-  k_.indices.insert(k_.indices.end(), indices.begin(), indices.end());
+  for (const Index& index : indices) k_.indices.push_back(canonical_index(k_, index));
   k_.accesses.push_back(a);
   return Ref::access(static_cast<uint32_t>(k_.accesses.size() - 1));
 }

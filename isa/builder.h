@@ -27,14 +27,15 @@ struct Literal {
   enum class Kind : uint8_t { integer, real, boolean } kind = Kind::integer;
   bool negative = false;
   uint64_t magnitude = 0;  // integer (and boolean: 0 or 1)
-  double real = 0;
+  double real = 0;         // nearest to what was written
+  double odd = 0;  // the same rounded to odd: rounding it again to a narrower type rounds once
 
   static Literal of(int64_t v) {
     return {Kind::integer, v < 0, v < 0 ? 0 - static_cast<uint64_t>(v) : static_cast<uint64_t>(v),
-            0};
+            0, 0};
   }
-  static Literal of_real(double v) { return {Kind::real, false, 0, v}; }
-  static Literal of_bool(bool v) { return {Kind::boolean, false, v, 0}; }
+  static Literal of_real(double v) { return {Kind::real, false, 0, v, v}; }
+  static Literal of_bool(bool v) { return {Kind::boolean, false, v, 0, 0}; }
 };
 // The constant a literal is in type t, or none if it does not fit (a fraction or range error for
 // integers; floats round to nearest).
@@ -88,7 +89,7 @@ class Builder {
   }
   Index span(Ref start, Ref stop) const { return {IndexKind::span, start, stop, 0}; }
   Index all() const { return {IndexKind::all, Ref::none(), Ref::none(), 0}; }
-  // Missing trailing positions become `:`.
+  // Missing trailing positions become `:`; a span between constants becomes a range.
   Ref access(uint32_t base, std::vector<Index> indices, Ref item = Ref::none());
 
   // Appends the instruction. On success its results (absent optional ones left out); else the

@@ -147,6 +147,19 @@ MaybeError rule_extract_(Context& c) {
 MaybeError rule_broadcast_(Context& c) { return broadcast_args(c, 0, c.results[0].shape); }
 MaybeError rule_cast_(Context& c) {
   c.results[0].shape = c.shape(0);
+  DType from = c.arg(0).type.dtype, to = c.results[0].dtype;
+  bool to_float = to.is_float() || to.kind == Kind::scale;
+  bool rounds = c.attr(AttrTag::rz) || c.attr(AttrTag::ru) || c.attr(AttrTag::rd);
+  auto useless = [&](std::string_view name, std::string_view of) {
+    return fail(diag::attr_value, -1,
+                fmt::format("`{}` says how {} is done, not {} to {}", name, of, dtype_name(from),
+                            dtype_name(to)));
+  };
+  if (rounds && !to_float)
+    return useless("rz, ru or rd", "rounding to a float (to an integer it is always toward zero)");
+  if (c.attr(AttrTag::sat) && !to.is_int()) return useless("sat", "clamping to an integer");
+  if (c.attr(AttrTag::nosat) && !(to.is_float() && to.bits <= 8))
+    return useless("nosat", "overflow to a float of 8 bits or less");
   return {};
 }
 MaybeError rule_bitcast_(Context& c) {
@@ -538,13 +551,15 @@ MaybeError apply_rule(const InferInput& in, std::vector<Type>& results) {
   case Rule::name: \
     return rule_##name(c);
     RULE(none_)
-    RULE(loop_) RULE(scalar_) RULE(same_) RULE(written_) RULE(table_) RULE(extract_)
-        RULE(broadcast_) RULE(cast_) RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_)
-            RULE(unpack_) RULE(reshape_) RULE(transpose_) RULE(broadcast_to_) RULE(squeeze_)
-                RULE(unsqueeze_) RULE(concat_) RULE(slice_) RULE(insert_) RULE(repeat_)
-                    RULE(reduce_) RULE(reduce_arg_) RULE(scan_) RULE(sort_) RULE(topk_) RULE(mma_)
-                        RULE(dot_) RULE(load_) RULE(store_) RULE(gather_) RULE(scatter_)
-                            RULE(atomic_) RULE(smem_) RULE(alias_) RULE(wait_)
+    RULE(loop_)
+    RULE(scalar_)
+    RULE(same_) RULE(written_) RULE(table_) RULE(extract_) RULE(broadcast_) RULE(cast_)
+        RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_) RULE(unpack_) RULE(reshape_)
+            RULE(transpose_) RULE(broadcast_to_) RULE(squeeze_) RULE(unsqueeze_) RULE(concat_)
+                RULE(slice_) RULE(insert_) RULE(repeat_) RULE(reduce_) RULE(reduce_arg_) RULE(scan_)
+                    RULE(sort_) RULE(topk_) RULE(mma_) RULE(dot_) RULE(load_) RULE(store_)
+                        RULE(gather_) RULE(scatter_) RULE(atomic_) RULE(smem_) RULE(alias_)
+                            RULE(wait_)
 #undef RULE
   }
   return {};

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <bit>
+#include <cfenv>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -9,6 +11,28 @@
 #include "isa/diag/text.h"
 
 namespace tess::vmasm {
+
+namespace {
+
+// The number nearest to the text, and the one rounded to odd: of the two neighbours that enclose an
+// inexact number, the one whose last bit is set. The host runs in the "C" locale.
+std::optional<Literal> literal_of_real(const std::string& text) {
+  auto read = [&](int direction, double& v) {
+    char* end = nullptr;
+    int before = std::fegetround();
+    std::fesetround(direction);
+    v = std::strtod(text.c_str(), &end);
+    std::fesetround(before);
+    return end == text.c_str() + text.size();
+  };
+  double nearest, down, up;
+  if (!read(FE_TONEAREST, nearest) || !read(FE_DOWNWARD, down) || !read(FE_UPWARD, up)) return {};
+  Literal l = Literal::of_real(nearest);
+  if (down != up) l.odd = std::bit_cast<uint64_t>(down) & 1 ? down : up;
+  return l;
+}
+
+}  // namespace
 
 std::optional<Literal> literal_of_word(std::string_view text) {
   if (text == "true" || text == "false") return Literal::of_bool(text == "true");
@@ -23,19 +47,14 @@ std::optional<Literal> literal_of_word(std::string_view text) {
       v = v * base + d;
       if (v >> 64) return {};
     }
-    return Literal{Literal::Kind::integer, false, static_cast<uint64_t>(v), 0};
+    return Literal{Literal::Kind::integer, false, static_cast<uint64_t>(v), 0, 0};
   };
   bool hex = text.size() > 2 && text[0] == '0' && (text[1] | 0x20) == 'x';
   bool binary = text.size() > 2 && text[0] == '0' && (text[1] | 0x20) == 'b';
   if (binary) return integer(text.substr(2), 2);
   bool real = hex ? text.find_first_of("pP.") != text.npos : text.find_first_of(".eE") != text.npos;
   if (!real) return integer(hex ? text.substr(2) : text, hex ? 16 : 10);
-  std::string copy(text);
-  char* end = nullptr;
-  double v =
-      std::strtod(copy.c_str(), &end);  // rounds to nearest; "C" locale by the host's contract
-  if (end != copy.c_str() + copy.size()) return {};
-  return Literal::of_real(v);
+  return literal_of_real(std::string(text));
 }
 
 std::optional<int64_t> literal_int(const Literal& l) {
@@ -137,8 +156,8 @@ std::optional<Literal> fold(Operator op, const Literal& a, const Literal& b) {
   using K = Literal::Kind;
   if (op == Operator::neg) {
     if (a.kind == K::integer)
-      return Literal{K::integer, !a.negative && a.magnitude != 0, a.magnitude, 0};
-    if (a.kind == K::real) return Literal::of_real(-a.real);
+      return Literal{K::integer, !a.negative && a.magnitude != 0, a.magnitude, 0, 0};
+    if (a.kind == K::real) return Literal{K::real, false, 0, -a.real, -a.odd};
     return {};
   }
   if (op == Operator::bit_not) {

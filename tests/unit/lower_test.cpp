@@ -151,6 +151,18 @@ TEST_CASE("mistakes inside a function are reported in its file, ten mistakes as 
   CHECK(std::count(c.errors.begin(), c.errors.end(), ';') == 10);
 }
 
+TEST_CASE("a decimal is rounded once to its type") {
+  // Just above the tie between 1 and its successor in f32, but nearest to the tie in f64.
+  Compiled c = compile(body("%a = fill 1.00000005960464477540 : f32[2]; %b = fill -1.00000005960464477540 : f32[2]\n"
+                            "%c = fill 1.0000000596046447753906250 : f32[2]\n"));
+  REQUIRE(c.errors == "");
+  const std::vector<Constant>& k = c.module->kernels[0].constants;
+  REQUIRE(k.size() == 3);
+  CHECK(k[0].code == 0x3f800001);
+  CHECK(k[1].code == 0xbf800001);
+  CHECK(k[2].code == 0x3f800000);  // the tie itself goes to even
+}
+
 TEST_CASE("header words, typed lets and open ranges") {
   Compiled c = compile("kernel k(x: in f32[128]) sync manual fast(contract, ftz) let t : i64 = 5 grid(1)\n{\n"
                        "%v = slice x[2:]; %w = slice x[:7]\n}\n");
@@ -159,6 +171,6 @@ TEST_CASE("header words, typed lets and open ranges") {
   CHECK(k.sync_manual);
   CHECK(k.fast == FastFlags{true, true, false});
   CHECK(k.values[1].type.dtype == dt::i64_);
-  CHECK(code_of(*c.module) == "    %v = slice x[2:128]\n    %w = slice x[0:7]\n");
+  CHECK(code_of(*c.module) == "    %v = slice x[2:+126]\n    %w = slice x[0:+7]\n");
   CHECK(!compile("kernel k() sync auto grid(1)\n{\n}\n").module->kernels[0].sync_manual);
 }
