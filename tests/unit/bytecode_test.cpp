@@ -15,6 +15,7 @@
 
 #include "frontends/vmasm/lower.h"
 #include "frontends/vmasm/print_module.h"
+#include "isa/diag/bytecode.h"
 #include "isa/verify.h"
 #include "tests/gen/random_module.h"
 #include "tests/unit/sample_modules.h"
@@ -350,7 +351,7 @@ TEST_CASE("short references to long names stay within the memory bound") {
   auto bytes = write_bytecode(m, {.strip_lines = true});
   Reading r = read_counted(bytes);
   REQUIRE_FALSE(r.module);
-  CHECK(r.module.error().code == Diag{511});
+  CHECK(r.module.error().code == diag::bytecode_expands);
   CHECK(r.peak <= bound(bytes.size()));
   CHECK(read_bytecode(write_bytecode(m, {.strip_names = true, .strip_lines = true})));
 }

@@ -6,8 +6,10 @@
 #include <sstream>
 #include <string>
 
+#include "isa/diag/layout.h"
 #include "isa/layout_bits.h"
 #include "isa/layout_calc.h"
+#include "isa/layout_cases.h"
 #include "isa/layout_draw.h"
 #include "isa/layout_judge.h"
 #include "isa/layout_ops.h"
@@ -297,4 +299,15 @@ TEST_CASE(
   }
   CHECK(pictures >= 8);
   CHECK(requirements >= 9);
+}
+
+TEST_CASE("what cannot be written in a spelling, or read as a case, is said with a code") {
+  Result<Layout> thirds = parse_layout_expr("spatial(3) * local(2)");
+  REQUIRE(thirds);
+  Result<std::string> bases = spell_bases(*thirds);
+  REQUIRE(!bases);
+  CHECK(bases.error().code == diag::layout_not_expressible);
+  auto unknown = cases::run_operation("cute.nonsense", {}, "1");
+  REQUIRE(!unknown);
+  CHECK(unknown.error().code == diag::layout_case_syntax);
 }
