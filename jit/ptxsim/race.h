@@ -45,6 +45,7 @@ struct Mark {
   uint16_t slot = 0;
   uint8_t scope = 0;  // of a strong access; 0 if weak
   bool async = false;
+  bool collective = false;  // read by a whole warp in one aligned instruction
 };
 
 struct Cell {

@@ -59,6 +59,14 @@ bool ordered(Toucher& x, const Mark& m, bool was_write) {
   bool cross = x.async && !m.async && was_write;
   const Clocks* v = cross ? x.t.now.async[x.space].get() : x.t.now.seen.get();
   bool same_cluster = m.cluster == uint32_t(mine);
+  // The lanes of an aligned read have all finished it when one of them goes on: a single lane that
+  // then signals speaks for its warp.
+  if (m.collective && !cross) {
+    if (same_cluster && m.slot == x.w.cluster_index) return true;
+    for (int l = 0; l < 32; ++l)
+      if (clock_reached(v, mine, x, m, l)) return true;
+    return false;
+  }
   bool ok = true;
   for (uint32_t lanes = m.lanes; lanes && ok; lanes &= lanes - 1) {
     int l = std::countr_zero(lanes);
@@ -103,7 +111,8 @@ bool strong_pair(const Toucher& x, const Mark& m) {
 }
 
 bool same_origin(const Mark& a, const Mark& b) {
-  return a.slot == b.slot && a.clock == b.clock && a.cluster == b.cluster && a.scope == b.scope;
+  return a.slot == b.slot && a.clock == b.clock && a.cluster == b.cluster && a.scope == b.scope &&
+         a.collective == b.collective;
 }
 
 void race(Toucher& x, const Mark& m, bool was_write) {
@@ -283,6 +292,8 @@ void race_access(Warp& w, const Op& op, int lane, const Located& at, uint32_t by
   m.site = w.op_index(op);
   m.cluster = uint32_t(w.cluster->index);
   m.slot = uint16_t(w.cluster_index);
+  m.collective = kind == Touch::read &&
+                 (op.flags & (kFlagCollective | kFlagAligned)) == (kFlagCollective | kFlagAligned);
   m.scope = strong ? uint8_t(scope == Scope::none ? Scope::gpu : scope) : 0;
   bool write = kind == Touch::write || kind == Touch::strong_write || kind == Touch::atomic;
   Toucher x{w, d, t, lane, false, at.space == Space::shared ? 0 : 1, m, write, strong};
