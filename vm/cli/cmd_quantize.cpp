@@ -72,7 +72,7 @@ Status save(const std::string& out, std::vector<NamedTensor> arrays) {
 int run_command(const QuantizeCommand& o, const Console& console) {
   Result<QuantizeOptions> options = options_of(o);
   if (!options) return console.report(options.error());
-  Result<HostTensor> weights = load_weights(o.in, o.as, o.shape, console);
+  Result<HostTensor> weights = load_weights(o.in, o.as, o.shape);
   if (!weights) return console.report(weights.error());
   Result<Quantized> q = quantize(*weights, *options);
   if (!q) return console.report(q.error());

@@ -36,7 +36,7 @@ Result<std::vector<int64_t>> shape_named(const std::string& text) {
 }
 
 Result<HostTensor> load_weights(const std::string& source_text, const std::string& as,
-                                const std::string& shape_text, const Console&) {
+                                const std::string& shape_text) {
   TESS_TRY(Source source, parse_source(source_text));
   TESS_TRY(std::vector<int64_t> shape, shape_named(shape_text));
   if (source.kind == SourceKind::generator) {

@@ -1,8 +1,9 @@
 // What `quantize` and `pack` share: element types by name, and the tensor they work on.
 #pragma once
 #include <string>
+#include <vector>
 
-#include "vm/cli/console.h"
+#include "isa/result.h"
 #include "vm/data/tensor.h"
 
 namespace tess::cli {
@@ -13,6 +14,6 @@ Result<std::vector<int64_t>> shape_named(const std::string& text);
 // Numbers from a SRC, `as` the type of its elements where the file cannot say it (bf16 in npy; a
 // generator), `shape` where it has none. Integers are taken only if `as` names them.
 Result<HostTensor> load_weights(const std::string& source, const std::string& as,
-                                const std::string& shape, const Console& console);
+                                const std::string& shape);
 
 }  // namespace tess::cli
