@@ -457,6 +457,13 @@ tess_error* tess_run_wait(tess_run* run) {
   });
 }
 
+tess_error* tess_run_warnings(const tess_run* run) {
+  return guarded([&]() -> tess_error* {
+    if (!run || run->stage != Stage::ended || run->outcome.warnings.empty()) return nullptr;
+    return make_error(run->outcome.warnings, run->kernel_state->module->sources);
+  });
+}
+
 int tess_run_poll(const tess_run* run) {
   return !run || run->ended.load(std::memory_order_acquire);
 }

@@ -283,6 +283,9 @@ TESS_EXPORT tess_error* tess_run_list_length(const tess_run* run, const char* na
 TESS_EXPORT tess_error* tess_run_start(tess_run* run);
 /* Waits for the end. Call it once; the error says how the program failed. */
 TESS_EXPORT tess_error* tess_run_wait(tess_run* run);
+/* Of an ended launch that did not fail: elements of `out` tensors that it never wrote. An error object
+ * that the caller owns, or NULL if there are none. */
+TESS_EXPORT tess_error* tess_run_warnings(const tess_run* run);
 /* 1 if ended (or never started), else 0. */
 TESS_EXPORT int tess_run_poll(const tess_run* run);
 /* Asks a launch to end soon; tess_run_wait then gives TESS_ERROR_INTERRUPTED. */

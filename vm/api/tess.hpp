@@ -179,6 +179,7 @@ class Run : public Handle<tess_run, tess_run_destroy> {
   Error wait() { return Error(tess_run_wait(get())); }
   bool poll() const { return tess_run_poll(get()) != 0; }
   void interrupt() { tess_run_interrupt(get()); }
+  Error warnings() const { return Error(tess_run_warnings(get())); }
   tess_stats stats() const {
     tess_stats s{};
     s.size = sizeof s;

@@ -190,6 +190,7 @@ int run_command(const RunOptions& o, const Console& console) {
   api::Error error = start_and_wait(prepared->run, [&] { progress.tick(); });
   progress.clear();
   if (error) return report_error(std::move(error), console);
+  if (api::Error warnings = prepared->run.warnings()) report_error(std::move(warnings), console);
 
   if (!o.compare.empty()) {
     config.engine = o.compare.c_str();
