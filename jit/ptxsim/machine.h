@@ -159,7 +159,7 @@ struct Cluster {
   std::deque<std::unique_ptr<AsyncOp>> pending;
   std::unique_ptr<RaceDomain, void (*)(RaceDomain*)> race{nullptr, race_domain_deleter};
   Random random;
-  uint64_t steps = 0, last_progress = 0, next_async = UINT64_MAX;
+  uint64_t steps = 0, changes = 0, next_async = UINT64_MAX;
   uint32_t barrier_arrived = 0;
   uint64_t barrier_phase = 0;
   uint32_t live_threads = 0, threads = 0;
@@ -201,7 +201,6 @@ struct Launch {
   std::string output;                           // of printf
   LaunchStats stats;
   std::unique_ptr<SyncVars> global_sync;  // only when blocks communicate: one thread
-  std::atomic<uint64_t> progress_count{0};
 };
 
 // The whole warp (all lanes that have not exited) must be here. False: `f` says stall or stop.

@@ -20,7 +20,7 @@ void wake(Warp& w, uint32_t lanes) {
 }
 
 void progress(Warp& w) {
-  w.cluster->last_progress = ++w.launch->progress_count;
+  ++w.cluster->changes;
   w.polls = 0;
 }
 
@@ -411,13 +411,13 @@ Turn run_round(Cluster& c) {
       continue;
     }
     if (l.options.shuffle_warps) quantum = 1 + c.random.below(c.random.below(4) == 0 ? 512 : 48);
-    uint64_t progress_before = l.progress_count, polls = w->polls;
+    uint64_t changes = c.changes, polls = w->polls;
     uint32_t n = checked ? run_warp<true>(*w, quantum) : run_warp<false>(*w, quantum);
     t.ran += n;
     c.steps += n;
     w->steps += n;
     c.stats.warp_instructions += n;
-    if (n && (w->polls == polls || l.progress_count != progress_before)) t.only_polls = false;
+    if (n && (w->polls == polls || c.changes != changes)) t.only_polls = false;
     if (l.stopped.load(std::memory_order_relaxed)) return t;
     async_tick(c);
   }
@@ -523,7 +523,7 @@ template <class Next>
 void run_together(Launch& l, uint32_t at_once, Next next) {
   std::vector<std::unique_ptr<Cluster>> running;
   uint32_t idle_rounds = 0, poll_rounds = 0;
-  uint64_t progress_seen = 0;
+  uint64_t progress_seen = 0, ended = 0;  // changes seen; changes of clusters that have ended
   bool more = true;
   while (true) {
     while (more && running.size() < at_once) {
@@ -544,6 +544,7 @@ void run_together(Launch& l, uint32_t at_once, Next next) {
     for (size_t i = 0; i < running.size();) {
       if (running[i]->live_threads == 0) {
         finish_cluster(*running[i]);
+        ended += running[i]->changes + 1;
         running.erase(running.begin() + ptrdiff_t(i));
         ran = 1, only_polls = false;
       } else {
@@ -551,7 +552,8 @@ void run_together(Launch& l, uint32_t at_once, Next next) {
       }
     }
     if (l.stopped) return;
-    uint64_t now = l.progress_count;
+    uint64_t now = ended;
+    for (auto& c : running) now += c->changes;
     if (now != progress_seen) idle_rounds = poll_rounds = 0;
     progress_seen = now;
     if (ran && !only_polls) continue;

@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <fstream>
+#include <iterator>
 
 #include "jit/ptxsim/sim_tool.h"
 #include "tests/ptxsim/kernel_cases.h"
@@ -186,6 +188,21 @@ TEST_CASE("parameters, dumps and sweeps of the tool") {
   o.params = {"buf:64"};
   o.async = "never";
   CHECK_FALSE(bool(sim_main(o)));
+}
+
+TEST_CASE("calls, recursion, local memory and printf") {
+  std::ifstream f(std::string(TESS_SOURCE_ROOT) + "/tests/fuzz/corpus/ptx/calls.ptx");
+  SimToolOptions o = options(std::string((std::istreambuf_iterator<char>(f)), {}));
+  o.entry = "f";
+  o.block = {1, 1, 1};
+  o.params = {"buf:64=iota"};
+  o.dumps = {"0:s32:2"};
+  auto r = sim_main(o);
+  REQUIRE(bool(r));
+  CHECK(r->clean);
+  // out[0] = o[o[3]] + fib(o[1]); then printf("hi %d %f") of out[0] and 1.5.
+  CHECK(r->output.find("hi 4 1.500000") != std::string::npos);
+  CHECK(r->output.find("parameter 0: 4 1\n") != std::string::npos);
 }
 
 TEST_CASE("limits and interruption end a run") {
