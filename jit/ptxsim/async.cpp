@@ -1,6 +1,8 @@
 // The queue of asynchronous operations, and non-bulk cp.async.
 #include "jit/ptxsim/async.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "isa/diag/sim.h"

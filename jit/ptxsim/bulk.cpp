@@ -2,6 +2,8 @@
 // tensor.cpp.
 #include "jit/ptxsim/bulk.h"
 
+#include <fmt/format.h>
+
 #include "isa/diag/sim.h"
 #include "jit/ptxsim/lanes.h"
 

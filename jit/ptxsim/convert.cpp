@@ -1,4 +1,6 @@
 // mov, cvt, cvta, isspacep, mapa.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

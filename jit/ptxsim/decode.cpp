@@ -1,5 +1,7 @@
 #include "jit/ptxsim/decode.h"
 
+#include <fmt/format.h>
+
 #include <bit>
 
 namespace tess::ptxsim {

@@ -2,8 +2,6 @@
 // Builder gives access to the instruction's modifiers and operands and records which registers it
 // touches.
 #pragma once
-#include <fmt/format.h>
-
 #include <initializer_list>
 #include <map>
 #include <string>

@@ -1,5 +1,7 @@
 // mbarrier objects: phases of arrivals and transactions.
 #include "isa/diag/sim.h"
+
+#include <fmt/format.h>
 #include "jit/ptxsim/async.h"
 #include "jit/ptxsim/lanes.h"
 

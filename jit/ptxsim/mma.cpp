@@ -1,6 +1,8 @@
 // mma.sync: every dense shape and type. A lane holds words of 32 (f64: 64) bits; word w of row r
 // lies in lane 4 (r mod 8) + w mod 4 - the one rule behind all layouts but m8n8k4 of f16.
 #include "isa/diag/sim.h"
+
+#include <fmt/format.h>
 #include "jit/ptxsim/access.h"
 #include "jit/ptxsim/lanes.h"
 #include "jit/ptxsim/matrix.h"

@@ -2,6 +2,8 @@
 // instructions. A box lies in shared memory in row order, dimension 0 innermost; the swizzle then
 // exchanges address bits, so a box should start at a multiple of the swizzle's period.
 #include "isa/diag/sim.h"
+
+#include <fmt/format.h>
 #include "jit/ptxsim/bulk.h"
 #include "jit/ptxsim/lanes.h"
 #include "jit/ptxsim/tensor_map.h"

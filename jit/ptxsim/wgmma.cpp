@@ -2,6 +2,8 @@
 // of the warpgroup are there and finishes, for the whole warpgroup, when one of them has waited for
 // its group.
 #include "isa/diag/sim.h"
+
+#include <fmt/format.h>
 #include "jit/ptxsim/async.h"
 #include "jit/ptxsim/lanes.h"
 #include "jit/ptxsim/matrix.h"

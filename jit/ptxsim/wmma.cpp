@@ -2,6 +2,8 @@
 // of the matrix in row order are dealt to the lanes in runs, and dealt again where a fragment has
 // room for more elements than the matrix has.
 #include "isa/diag/sim.h"
+
+#include <fmt/format.h>
 #include "jit/ptxsim/access.h"
 #include "jit/ptxsim/lanes.h"
 #include "jit/ptxsim/matrix.h"
