@@ -46,7 +46,14 @@ std::optional<DType> find_dtype(std::string_view name) {
   return t;
 }
 
-bool is_valid_dtype(DType t) { return named(t) || is_generic_float(t); }
+bool is_valid_dtype(DType t) {
+  // Readers ask this for every type and constant: the rule first, the table for what is left.
+  if (t.is_int()) {
+    bool width = (t.bits >= 1 && t.bits <= 8) || t.bits == 16 || t.bits == 32 || t.bits == 64;
+    return width && t.exp == 0 && t.man == 0;
+  }
+  return is_generic_float(t) || named(t);
+}
 
 const std::vector<DType>& all_dtypes() {
   static const std::vector<DType> all = [] {

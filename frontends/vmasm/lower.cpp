@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <utility>
 
 #include "frontends/vmasm/environment.h"
 #include "frontends/vmasm/lower_kernel.h"
@@ -128,7 +129,8 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   std::map<std::string, Span> keys;
   bool any = false;
   for (const std::vector<Define>& defines : rounds) {
-    File env = *file;
+    // The last round takes the tree instead of copying it: it may be large.
+    File env = &defines == &rounds.back() ? std::move(*file) : *file;
     size_t errors = out.size();
     build_environment(
         env, {&options, &defines, [&](const Item& i, const Ast& a) { return loader.used(i, a); }},
@@ -138,13 +140,15 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
     for (size_t f = 0; f < sources.size(); ++f)
       for (size_t m = 0; m < module.files.size(); ++m)
         if (module.files[m] == sources[f].name) tables.file_index[f] = static_cast<int64_t>(m);
+    bool first_kernel = true;
     for (ItemId id : env.ast.items) {
       const Item& item = env.ast[id];
       if (item.kind != ItemKind::kernel) continue;
       any = true;
       // A kernel whose header is broken cannot be read further; broken statements are passed over.
       if (misparsed(env.ast, header_of(env.ast, item), parse_errors)) continue;
-      Kernel kernel = KernelLowering(env, item, tables, parse_errors, out).run();
+      Kernel kernel = KernelLowering(env, item, tables, parse_errors, out)
+                          .run(std::exchange(first_kernel, false));
       std::string key = kernel_key(kernel);
       auto [it, added] = keys.emplace(key, env.ast.span(item.name));
       if (added) {

@@ -35,8 +35,9 @@ class KernelLowering {
         parse_errors_(parse_errors),
         out_(out),
         builder_(kernel_) {}
-  // The kernel; meaningless if errors were reported.
-  Kernel run();
+  // The kernel; meaningless if errors were reported. `check_file`: evaluate the file's `require`
+  // too.
+  Kernel run(bool check_file);
 
  private:
   // A function being inlined, or the kernel itself.
