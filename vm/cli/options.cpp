@@ -243,14 +243,14 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
       ->capture_default_str();
   sim_app->add_option("--cluster", sim.cluster, "blocks of a cluster (default: as the kernel says)")
       ->type_name("X,Y,Z");
-  sim_app->add_option("--shared", sim.shared_bytes, "dynamic shared memory")->type_name("BYTES");
+  sim_app->add_option("--smem", sim.shared_bytes, "dynamic shared memory")->type_name("BYTES");
   repeated(sim_app, "--param", sim.params,
            "one for each parameter, in order: 42, 1.5, f16:1.5, "
            "buf:BYTES[=zeros|ones|iota|rand(SEED)|uninit], file:NAME, "
            "tmap:BUF,TYPE,SIZExSIZE..,BOXxBOX..",
            "VALUE");
   repeated(sim_app, "--dump", sim.dumps, "show a buffer afterwards", "N[:TYPE[:COUNT]]");
-  sim_app->add_option("--runs", sim.runs, "more than one tries other schedules")
+  sim_app->add_option("--sim-runs", sim.runs, "more than one tries other schedules")
       ->type_name("N")
       ->check(CLI::Range(1, 1000000));
   sim_app->add_option("--seed", sim.seed, "of the first schedule")->type_name("N");
