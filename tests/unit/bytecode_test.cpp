@@ -28,15 +28,20 @@ std::atomic<bool> counting{false};
 std::atomic<uint64_t> live_bytes{0}, peak_bytes{0};
 constexpr size_t kHeader = alignof(std::max_align_t);
 
-void* counted_new(size_t bytes) {
+void* counted_new_or_null(size_t bytes) noexcept {
   char* p = static_cast<char*>(std::malloc(bytes + kHeader));
-  if (!p) throw std::bad_alloc();
+  if (!p) return nullptr;
   std::memcpy(p, &bytes, sizeof bytes);
   if (counting) {
     live_bytes += bytes;
     peak_bytes = std::max(peak_bytes.load(), live_bytes.load());
   }
   return p + kHeader;
+}
+void* counted_new(size_t bytes) {
+  void* p = counted_new_or_null(bytes);
+  if (!p) throw std::bad_alloc();
+  return p;
 }
 void counted_delete(void* p) noexcept {
   if (!p) return;
@@ -49,6 +54,14 @@ void counted_delete(void* p) noexcept {
 }  // namespace
 void* operator new(size_t bytes) { return counted_new(bytes); }
 void* operator new[](size_t bytes) { return counted_new(bytes); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return counted_new_or_null(bytes);
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return counted_new_or_null(bytes);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept { counted_delete(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { counted_delete(p); }
 void operator delete(void* p) noexcept { counted_delete(p); }
 void operator delete[](void* p) noexcept { counted_delete(p); }
 void operator delete(void* p, size_t) noexcept { counted_delete(p); }

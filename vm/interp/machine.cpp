@@ -158,7 +158,7 @@ struct Execution {
     b.regs = make_buffer(p.register_bytes);
     b.shared = make_buffer(p.shared_bytes + 16);
     if (!b.regs || !b.shared) return out_of_memory(bytes);
-    std::memcpy(b.regs.get(), p.fixed.data(), p.fixed.size());
+    if (!p.fixed.empty()) std::memcpy(b.regs.get(), p.fixed.data(), p.fixed.size());
     const Kernel& k = *p.kernel;
     bool any_memory = false;
     for (const Value& v : k.values) any_memory |= v.type.space != Space::reg;
