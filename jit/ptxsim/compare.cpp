@@ -256,7 +256,7 @@ bool build_compare_set(Builder& b) {
   } else if (b.op.k[6]) {
     return b.fail("a packed comparison has two predicate results p|q");
   }
-  bool real = t[0] == 'f' || t[0] == 'b' && t[1] == 'f';
+  bool real = t[0] == 'f' || (t[0] == 'b' && t[1] == 'f');
   b.op.a[2] = b.source(1, bits, real && bits >= 32 && !b.op.k[6]);
   b.op.a[3] = b.source(2, bits, real && bits >= 32 && !b.op.k[6]);
   t = compare_type(b, t);

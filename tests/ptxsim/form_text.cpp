@@ -24,7 +24,7 @@ bool has(const std::vector<std::string>& w, const char* m) {
 
 int bits(const std::string& t) {
   if (t == "pred") return 1;
-  if (t.find("x2") != t.npos) return t[0] == 'e' || t[0] == 'u' && t[1] == 'e' ? 16 : 32;
+  if (t.find("x2") != t.npos) return t[0] == 'e' || (t[0] == 'u' && t[1] == 'e') ? 16 : 32;
   if (t == "tf32") return 32;
   if (t == "bf16") return 16;
   return std::atoi(t.c_str() + 1);
