@@ -18,7 +18,8 @@ Result<jit::ModuleId> Simulator::load(std::string_view ptx, std::string_view nam
     if (v.external && v.init.empty() && v.bytes == 0) continue;
     TESS_TRY(m.addresses[i], memory_.allocate(v.bytes, std::string(v.name), true));
     Allocation* a = memory_.at(m.addresses[i]);
-    std::memcpy(a->data.get(), v.init.data(), std::min<size_t>(v.init.size(), a->bytes));
+    if (!v.init.empty())
+      std::memcpy(a->data.get(), v.init.data(), std::min<size_t>(v.init.size(), a->bytes));
   }
   for (size_t i = 0; i < p.vars.size(); ++i)
     for (const auto& fix : p.vars[i].fixups) {
@@ -137,7 +138,8 @@ Result<SimResult> Simulator::run(const jit::LaunchSpec& s) {
     if (s.params[i].size() != p->params[i].bytes)
       return bad(fmt::format("parameter {} ('{}') has {} bytes, {} are given", i, p->params[i].name,
                              p->params[i].bytes, s.params[i].size()));
-    std::memcpy(l.params.data() + p->params[i].offset, s.params[i].data(), s.params[i].size());
+    if (!s.params[i].empty())
+      std::memcpy(l.params.data() + p->params[i].offset, s.params[i].data(), s.params[i].size());
   }
   l.program = p;
   l.memory = &memory_;
@@ -194,7 +196,7 @@ struct DriverFunctions {
   static Status copy_in(void* s, jit::DevicePtr to, std::span<const std::byte> from) {
     TESS_TRY(Allocation * a, range(s, to, from.size()));
     if (from.empty()) return ok();
-    std::memcpy(a->data.get() + (to - a->base), from.data(), from.size());
+    if (!from.empty()) std::memcpy(a->data.get() + (to - a->base), from.data(), from.size());
     if (a->valid) std::memset(a->valid.get() + (to - a->base), 1, from.size());
     return ok();
   }
