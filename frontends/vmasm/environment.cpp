@@ -72,6 +72,26 @@ double literal_real(const Literal& l) {
   return l.negative ? -m : m;
 }
 
+template <class T>
+std::optional<Literal> fold_comparison(Operator op, T a, T b) {
+  switch (op) {
+    case Operator::eq:
+      return Literal::of_bool(a == b);
+    case Operator::ne:
+      return Literal::of_bool(a != b);
+    case Operator::lt:
+      return Literal::of_bool(a < b);
+    case Operator::le:
+      return Literal::of_bool(a <= b);
+    case Operator::gt:
+      return Literal::of_bool(a > b);
+    case Operator::ge:
+      return Literal::of_bool(a >= b);
+    default:
+      return {};
+  }
+}
+
 std::optional<Literal> fold_int(Operator op, int64_t a, int64_t b) {
   int64_t r = 0;
   switch (op) {
@@ -105,20 +125,8 @@ std::optional<Literal> fold_int(Operator op, int64_t a, int64_t b) {
       if (b < 0) return {};
       r = a >> std::min<int64_t>(b, 63);
       break;
-    case Operator::eq:
-      return Literal::of_bool(a == b);
-    case Operator::ne:
-      return Literal::of_bool(a != b);
-    case Operator::lt:
-      return Literal::of_bool(a < b);
-    case Operator::le:
-      return Literal::of_bool(a <= b);
-    case Operator::gt:
-      return Literal::of_bool(a > b);
-    case Operator::ge:
-      return Literal::of_bool(a >= b);
     default:
-      return {};
+      return fold_comparison(op, a, b);
   }
   return Literal::of(r);
 }
@@ -133,20 +141,8 @@ std::optional<Literal> fold_real(Operator op, double a, double b) {
       return Literal::of_real(a * b);
     case Operator::div:
       return Literal::of_real(a / b);
-    case Operator::eq:
-      return Literal::of_bool(a == b);
-    case Operator::ne:
-      return Literal::of_bool(a != b);
-    case Operator::lt:
-      return Literal::of_bool(a < b);
-    case Operator::le:
-      return Literal::of_bool(a <= b);
-    case Operator::gt:
-      return Literal::of_bool(a > b);
-    case Operator::ge:
-      return Literal::of_bool(a >= b);
     default:
-      return {};
+      return fold_comparison(op, a, b);
   }
 }
 
