@@ -204,7 +204,7 @@ std::optional<TypeError> check_attrs(const OpInfo& op, std::span<const Attr> att
       groups[n_groups++] = info->group;
     }
     bool positive = a.tag == AttrTag::unroll || a.tag == AttrTag::pipeline ||
-                    a.tag == AttrTag::promote || a.tag == AttrTag::count;
+                    a.tag == AttrTag::promote || a.tag == AttrTag::count || a.tag == AttrTag::by;
     if (positive && a.value < 1)
       return TypeError{diag::attr_value,
                        fmt::format("attribute `{}` must be positive, got {}", info->name, a.value),
@@ -219,13 +219,21 @@ std::optional<TypeError> check_attrs(const OpInfo& op, std::span<const Attr> att
       return TypeError{diag::attr_missing,
                        fmt::format("`{}` needs the attribute `{}`", op.name, info.name),
                        std::string(info.doc), -1};
-  for (const SigItem& item : op.sig.ins())
-    if (item.clause == "cmp" &&
-        std::find(groups, groups + n_groups, AttrGroup::cmp) == groups + n_groups)
-      return TypeError{diag::attr_missing,
-                       fmt::format("`{}` needs a comparison: eq ne lt le gt ge", op.name),
-                       {},
-                       -1};
+  for (const AttrInfo& info : all_attrs()) {
+    if (!op.allows(info.tag) || !is_required(info.group) ||
+        std::find(groups, groups + n_groups, info.group) != groups + n_groups)
+      continue;
+    std::string choice;
+    for (const AttrInfo& other : all_attrs())
+      if (other.group == info.group && op.allows(other.tag))
+        choice += fmt::format(" {}", other.name);
+    return TypeError{
+        diag::attr_missing,
+        fmt::format("`{}` needs {}:{}", op.name,
+                    info.group == AttrGroup::cmp ? "a comparison" : "an operation", choice),
+        {},
+        -1};
+  }
   return {};
 }
 
@@ -287,7 +295,7 @@ Builder::Emitted Builder::emit(const Emit& e) {
   }
   for (const EmitAttr& a : e.attrs) {
     if (!a.constant) continue;
-    DType t = typing.results.empty() ? dt::i32_ : typing.results[0].dtype;
+    DType t = constant_attr_type(typing.results, args);
     std::optional<Constant> c = literal_constant(*a.constant, t);
     if (!c && a.constant->kind == Literal::Kind::integer && t.is_bool() &&
         a.constant->magnitude < 2)

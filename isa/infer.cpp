@@ -50,6 +50,15 @@ std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, c
     case SigKind::either:
       if (arg.type.space == Space::mbar) return wrong("a register tile or memory", "");
       break;
+    case SigKind::place:
+      if (arg.type.space == Space::reg)
+        return wrong("memory: a tensor, a shared tile or a part of one", "");
+      break;
+    case SigKind::mbar:
+      if (arg.type.space != Space::mbar || !access || arg.type.shape.rank)
+        return wrong("one mbarrier, `b[u]` with a use number u",
+                     arg.type.space == Space::mbar ? "write `b[0]` for the first use" : "");
+      break;
   }
   return {};
 }
@@ -64,7 +73,7 @@ std::optional<TypeError> check_class(const InferInput& in, const SigItem& item, 
         "`cast` it");
   }
   if (!item.letter) {
-    if (t == item.fixed) return {};
+    if (t == item.fixed || item.kind == SigKind::mbar) return {};
     return fail(diag::type_class, operand,
                 fmt::format("`{}` of `{}` is {}, got {}", item.name, in.op->name,
                             dtype_name(item.fixed), dtype_name(t)));
@@ -79,6 +88,10 @@ std::optional<TypeError> check_class(const InferInput& in, const SigItem& item, 
 }
 
 }  // namespace
+
+DType constant_attr_type(std::span<const Type> results, std::span<const ArgType> args) {
+  return !results.empty() ? results[0].dtype : !args.empty() ? args[0].type.dtype : dt::i32_;
+}
 
 int sig_index(const Signature& sig, size_t arg, size_t n_args) {
   size_t fixed = 0;
@@ -228,7 +241,7 @@ Typing infer(const InferInput& in) {
 
   // Kinds, classes, and one type per letter.
   DType bound[26] = {};
-  int bound_by[26];
+  uint32_t seen = 0;
   for (size_t a = 0; a < in.args.size(); ++a) {
     const ArgType& arg = in.args[a];
     const SigItem& item = sig.operands[sig_index(sig, a, in.args.size())];
@@ -242,9 +255,9 @@ Typing infer(const InferInput& in) {
     if (auto e = check_class(in, item, arg.type.dtype, operand)) return stop(*e);
     if (!item.letter) continue;
     DType& b = bound[item.letter - 'A'];
-    if (b.kind == Kind::none) {
+    if (!(seen >> (item.letter - 'A') & 1)) {
       b = arg.type.dtype;
-      bound_by[item.letter - 'A'] = operand;
+      seen |= 1u << (item.letter - 'A');
     } else if (b != arg.type.dtype) {
       return stop(
           fail(diag::type_mismatch, operand,
@@ -253,7 +266,6 @@ Typing infer(const InferInput& in) {
                fmt::format("`cast` one of them, for instance (cast %x : {})", dtype_name(b))));
     }
   }
-  (void)bound_by;
   // Element types of the results; shapes come from the rule.
   bool written_first = in.written.has_value();
   for (int r = 0; r < in.n_results; ++r) {
@@ -261,7 +273,7 @@ Typing infer(const InferInput& in) {
     DType t = item.index && !in.args.empty() ? in.args[0].type.dtype
               : item.letter                  ? bound[item.letter - 'A']
                                              : item.fixed;
-    if (item.letter && t.kind == Kind::none) {
+    if (item.letter && !(seen >> (item.letter - 'A') & 1)) {
       if (!written_first)
         return stop(fail(
             diag::needs_type, -1,
@@ -269,6 +281,7 @@ Typing infer(const InferInput& in) {
             "write `: type` after them"));
       t = in.written->dtype;
       bound[item.letter - 'A'] = t;
+      seen |= 1u << (item.letter - 'A');
       if (auto e = check_class(in, item, t, -2)) return stop(*e);
     }
     out.results.push_back(Type{Space::reg, false, t, {}});

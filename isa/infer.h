@@ -51,6 +51,9 @@ struct AccessType {
 };
 AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dynamic);
 
+// The type of an attribute that is a constant: that of the result, or of the first operand.
+DType constant_attr_type(std::span<const Type> results, std::span<const ArgType> args);
+
 // Which signature operand the arg'th of n_args operands is (a variadic one takes the surplus), or
 // -1.
 int sig_index(const Signature& sig, size_t arg, size_t n_args);

@@ -1,42 +1,10 @@
 // The shape half of the type rules: one function per Rule.
 #include "isa/infer_rules.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
-#include "isa/diag/verify.h"
-
 namespace tess {
-namespace {
-
-using MaybeError = std::optional<TypeError>;
-
-TypeError fail(Diag code, int operand, std::string message, std::string hint = {}) {
-  return TypeError{code, std::move(message), std::move(hint), operand};
-}
-
-struct Context {
-  const InferInput& in;
-  std::vector<Type>& results;
-  const ArgType& arg(size_t i) const { return in.args[i]; }
-  const Shape& shape(size_t i) const { return in.args[i].type.shape; }
-  std::optional<int64_t> attr(AttrTag tag) const {
-    for (const Attr& a : in.attrs)
-      if (a.tag == tag) return a.value;
-    return {};
-  }
-  // The `dim` attribute against a rank, negative counting from the last; -1 and an error if
-  // outside.
-  MaybeError dim(int rank, int64_t fallback, int& out) const {
-    int64_t d = attr(AttrTag::dim).value_or(fallback);
-    out = static_cast<int>(d < 0 ? d + rank : d);
-    if (d < -rank || d >= rank)
-      return fail(diag::attr_value, -1,
-                  fmt::format("dim {} is outside a tile of rank {}", d, rank));
-    return {};
-  }
-};
+namespace rules {
 
 // Right-aligned broadcasting of `b` onto `a`; false if an extent differs and neither is 1.
 bool broadcast_onto(Shape& a, const Shape& b) {
@@ -63,15 +31,6 @@ TypeError no_fit(const Context& c, int operand, const Shape& a, const Shape& b) 
                           shape_text(a), shape_text(b)));
 }
 
-MaybeError broadcast_args(Context& c, size_t first, Shape& shape) {
-  for (size_t i = first; i < c.in.args.size(); ++i) {
-    if (c.arg(i).kind == RefKind::none) continue;
-    if (!broadcast_onto(shape, c.shape(i)))
-      return no_fit(c, static_cast<int>(i), shape, c.shape(i));
-  }
-  return {};
-}
-
 MaybeError valid_written(const Context& c) {
   const Shape& s = c.in.written->shape;
   if (!c.in.written_shape)
@@ -85,14 +44,6 @@ MaybeError valid_written(const Context& c) {
   return {};
 }
 
-// The number of elements, stopping beyond any legal tile or tensor: no overflow.
-int64_t elements_capped(const Shape& s) {
-  int64_t n = 1;
-  for (int64_t d : s)
-    n = n > limits::max_extent / std::max<int64_t>(d, 1) ? limits::max_extent + 1 : n * d;
-  return n;
-}
-
 // The mask clause is the last operand of memory instructions.
 MaybeError mask_fits(const Context& c, const Shape& shape) {
   size_t last = c.in.args.size() - 1;
@@ -104,6 +55,29 @@ MaybeError needs_memory(const Context& c, int operand) {
   if (c.arg(operand).type.is_memory()) return {};
   return fail(diag::memory_space, operand,
               fmt::format("`{}` works on global or shared memory", c.in.op->name));
+}
+
+}  // namespace rules
+
+namespace {
+
+using namespace rules;
+
+MaybeError broadcast_args(Context& c, size_t first, Shape& shape) {
+  for (size_t i = first; i < c.in.args.size(); ++i) {
+    if (c.arg(i).kind == RefKind::none) continue;
+    if (!broadcast_onto(shape, c.shape(i)))
+      return no_fit(c, static_cast<int>(i), shape, c.shape(i));
+  }
+  return {};
+}
+
+// The number of elements, stopping beyond any legal tile or tensor: no overflow.
+int64_t elements_capped(const Shape& s) {
+  int64_t n = 1;
+  for (int64_t d : s)
+    n = n > limits::max_extent / std::max<int64_t>(d, 1) ? limits::max_extent + 1 : n * d;
+  return n;
 }
 
 MaybeError rule_none_(Context&) { return {}; }
@@ -409,63 +383,6 @@ MaybeError rule_topk_(Context& c) {
   for (Type& t : c.results) t.shape[dim] = count;
   return {};
 }
-MaybeError matrix_types(const Context& c, DType acc) {
-  DType a = c.arg(0).type.dtype, b = c.arg(1).type.dtype;
-  if (mma_types_legal(a, b, acc)) return {};
-  return fail(diag::mma_types, -1,
-              fmt::format("`{}` has no form {} x {} -> {}", c.in.op->name, dtype_name(a),
-                          dtype_name(b), dtype_name(acc)),
-              "`cast` the operands; `tess explain mma` lists the legal types");
-}
-MaybeError rule_mma_(Context& c) {
-  for (int i = 0; i < 2; ++i) {
-    const Type& t = c.arg(i).type;
-    if (t.space == Space::global)
-      return fail(diag::memory_space, i, "operands of `mma` are in registers or shared memory",
-                  "`load` it first");
-    if (t.ring && c.arg(i).kind != RefKind::access)
-      return fail(diag::operand_kind, i, "a ring is indexed by a use number first");
-    if (t.shape.rank < 2 || !t.shape.is_static())
-      return fail(
-          diag::shape_mismatch, i,
-          fmt::format("an operand of `mma` is [.., rows, columns], got {}", shape_text(t.shape)));
-  }
-  if (auto e = matrix_types(c, c.results[0].dtype)) return e;
-  const Shape &a = c.shape(0), &b = c.shape(1), &acc = c.shape(2);
-  Shape want = a;
-  want[a.rank - 1] = b[b.rank - 1];
-  bool fits = a.rank == b.rank && a[a.rank - 1] == b[b.rank - 2];
-  for (int i = 0; fits && i < a.rank - 2; ++i) fits = a[i] == b[i];
-  if (!fits)
-    return fail(
-        diag::shape_mismatch, 1,
-        fmt::format("`mma` of {} and {}: [.., m,k] times [.., k,n]", shape_text(a), shape_text(b)));
-  bool literal = acc.rank == 0 && c.arg(2).constant;
-  if (!literal && acc != want)
-    return fail(
-        diag::shape_mismatch, 2,
-        fmt::format("the accumulator is {}, the product {}", shape_text(acc), shape_text(want)));
-  if (auto promote = c.attr(AttrTag::promote); promote && *promote < 1)
-    return fail(diag::attr_value, -1, fmt::format("promote {} is not positive", *promote));
-  c.results[0].shape = want;
-  return {};
-}
-MaybeError rule_dot_(Context& c) {
-  const Shape& s = c.shape(0);
-  if (s.rank == 0 || s != c.shape(1))
-    return fail(
-        diag::shape_mismatch, 1,
-        fmt::format("`dot` sums over the last dimension of two tiles of one shape, got {} and {}",
-                    shape_text(s), shape_text(c.shape(1))));
-  if (auto e = matrix_types(c, c.results[0].dtype)) return e;
-  Shape want = s;
-  want.dim[--want.rank] = 0;
-  if (c.arg(2).kind != RefKind::none && c.shape(2) != want &&
-      !(c.shape(2).rank == 0 && c.arg(2).constant))
-    return no_fit(c, 2, want, c.shape(2));
-  c.results[0].shape = want;
-  return {};
-}
 MaybeError rule_load_(Context& c) {
   if (auto e = needs_memory(c, 0)) return e;
   c.results[0].shape = c.shape(0);
@@ -544,23 +461,30 @@ MaybeError rule_wait_(Context& c) {
 
 }  // namespace
 
-MaybeError apply_rule(const InferInput& in, std::vector<Type>& results) {
+std::optional<TypeError> apply_rule(const InferInput& in, std::vector<Type>& results) {
   Context c{in, results};
   switch (in.op->rule) {
 #define RULE(name) \
   case Rule::name: \
     return rule_##name(c);
-    RULE(none_)
-    RULE(loop_)
-    RULE(scalar_)
-    RULE(same_) RULE(written_) RULE(table_) RULE(extract_) RULE(broadcast_) RULE(cast_)
-        RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_) RULE(unpack_) RULE(reshape_)
-            RULE(transpose_) RULE(broadcast_to_) RULE(squeeze_) RULE(unsqueeze_) RULE(concat_)
-                RULE(slice_) RULE(insert_) RULE(repeat_) RULE(reduce_) RULE(reduce_arg_) RULE(scan_)
-                    RULE(sort_) RULE(topk_) RULE(mma_) RULE(dot_) RULE(load_) RULE(store_)
-                        RULE(gather_) RULE(scatter_) RULE(atomic_) RULE(smem_) RULE(alias_)
-                            RULE(wait_)
+#define RULE_ELSEWHERE(name) \
+  case Rule::name:           \
+    return rules::name(c);
+    // clang-format off
+    RULE(none_) RULE(loop_) RULE(scalar_) RULE(same_) RULE(written_) RULE(table_) RULE(extract_)
+    RULE(broadcast_) RULE(cast_) RULE(bitcast_) RULE(view_) RULE(lookup_) RULE(pack_) RULE(unpack_)
+    RULE(reshape_) RULE(transpose_) RULE(broadcast_to_) RULE(squeeze_) RULE(unsqueeze_)
+    RULE(concat_) RULE(slice_) RULE(insert_) RULE(repeat_) RULE(reduce_) RULE(reduce_arg_)
+    RULE(scan_) RULE(sort_) RULE(topk_) RULE(load_) RULE(store_) RULE(gather_) RULE(scatter_)
+    RULE(atomic_) RULE(smem_) RULE(alias_) RULE(wait_)
+    RULE_ELSEWHERE(mma_) RULE_ELSEWHERE(dot_) RULE_ELSEWHERE(wgmma_) RULE_ELSEWHERE(mma_scaled_)
+    RULE_ELSEWHERE(strand_) RULE_ELSEWHERE(group_wait_) RULE_ELSEWHERE(mbar_)
+    RULE_ELSEWHERE(barrier_) RULE_ELSEWHERE(copy_async_) RULE_ELSEWHERE(copy_bulk_)
+    RULE_ELSEWHERE(tma_) RULE_ELSEWHERE(red_async_) RULE_ELSEWHERE(map_)
+    RULE_ELSEWHERE(named_barrier_)
+    // clang-format on
 #undef RULE
+#undef RULE_ELSEWHERE
   }
   return {};
 }

@@ -26,7 +26,9 @@ enum class AttrTag : uint8_t {
 #undef ATTR
 };
 enum class AttrKind : uint8_t { flag, integer, constant, perm, layout };
-enum class AttrGroup : uint8_t { none, rounding, order, scope, eviction, topk, cmp };
+enum class AttrGroup : uint8_t { none, rounding, order, scope, eviction, topk, cmp, reduction };
+// Of these groups one flag must be written wherever the row has them.
+constexpr bool is_required(AttrGroup g) { return g == AttrGroup::cmp || g == AttrGroup::reduction; }
 struct AttrInfo {
   AttrTag tag;
   std::string_view name;
@@ -84,6 +86,18 @@ enum class Rule : uint8_t {
   smem_,
   alias_,
   wait_,
+  strand_,
+  group_wait_,
+  mbar_,
+  barrier_,
+  copy_async_,
+  copy_bulk_,
+  tma_,
+  red_async_,
+  map_,
+  wgmma_,
+  mma_scaled_,
+  named_barrier_,
 };
 
 // Which element types a signature letter may stand for.
@@ -105,6 +119,8 @@ enum class SigKind : uint8_t {
   access,  // x[..]
   memory,  // a whole tensor or shared tile
   either,  // a register tile, or memory: a whole one or an access
+  place,   // memory (or, for `cluster.map`, mbarriers): a whole one or an access
+  mbar,    // one mbarrier of an array, `b[u]`
 };
 struct SigItem {
   std::string_view name;
@@ -117,7 +133,7 @@ struct SigItem {
   std::string_view clause;  // introduced by this word or attribute group
 };
 struct Signature {
-  SigItem results[3], operands[4];
+  SigItem results[3], operands[5];
   uint8_t n_results = 0, n_operands = 0;
   std::span<const SigItem> outs() const { return {results, n_results}; }
   std::span<const SigItem> ins() const { return {operands, n_operands}; }

@@ -1,6 +1,7 @@
 // The signature strings of isa.def, parsed at compile time; a malformed one does not compile.
 // Grammar: [item {item}] "=" [item {"," item}]   or, without results,   [item {"," item}]
-//   item = name ":" ["$" | "@" | "&" | "~"] (LETTER ["<" class ">"] | "index" | dtype) ["?"] ["*"]
+//   item = name ":" ["$" | "@" | "&" | "~" | "*" | "!"] (LETTER ["<" class ">"] | "index" | dtype)
+//   ["?"] ["*"]
 //   ["=" (word | "+")]
 #pragma once
 #include "isa/isa.h"
@@ -48,11 +49,9 @@ constexpr TypeClass parse_class(std::string_view w) {
 }
 
 constexpr DType parse_fixed(std::string_view w) {
-  constexpr std::pair<std::string_view, DType> kFixed[] = {{"bool", dt::bool_},
-                                                           {"i32", dt::i32_},
-                                                           {"u32", dt::u32_},
-                                                           {"i64", dt::i64_},
-                                                           {"u64", dt::u64_}};
+  constexpr std::pair<std::string_view, DType> kFixed[] = {{"bool", dt::bool_}, {"mbar", DType{}},
+                                                           {"i32", dt::i32_},   {"u32", dt::u32_},
+                                                           {"i64", dt::i64_},   {"u64", dt::u64_}};
   for (auto& [name, t] : kFixed)
     if (name == w) return t;
   throw "signature: unknown type";
@@ -66,6 +65,8 @@ constexpr SigItem parse_item(Cursor& c) {
   else if (c.eat('@')) item.kind = SigKind::access;
   else if (c.eat('&')) item.kind = SigKind::memory;
   else if (c.eat('~')) item.kind = SigKind::either;
+  else if (c.eat('*')) item.kind = SigKind::place;
+  else if (c.eat('!')) item.kind = SigKind::mbar;
   std::string_view w = c.word();
   if (w == "index") item.index = true;
   else if (w.size() == 1 && w[0] >= 'A' && w[0] <= 'Z') item.letter = w[0];

@@ -42,6 +42,11 @@ bool valid_shape(const Shape& s, int64_t most, bool dynamic) {
   return true;
 }
 
+bool valid_element(const Type& t) {
+  return t.space == Space::mbar ? t.dtype == DType{} && t.shape.rank == 1
+                                : is_valid_dtype(t.dtype);
+}
+
 bool valid_name(const std::string& name) {
   if (name.size() > static_cast<size_t>(limits::max_name_bytes)) return false;
   return std::none_of(name.begin(), name.end(),
@@ -172,7 +177,7 @@ bool KernelVerifier::check_header() {
   for (const Value& v : k_.values) {
     bool memory = v.type.is_memory();
     int64_t most = memory ? limits::max_extent : limits::max_tile_elements;
-    if (!valid_name(v.name) || !is_valid_dtype(v.type.dtype) ||
+    if (!valid_name(v.name) || !valid_element(v.type) ||
         !valid_shape(v.type.shape, most, memory) ||
         (v.type.ring && (v.type.space != Space::shared || v.type.shape.rank < 2)) ||
         v.type.space > Space::mbar) {
@@ -271,6 +276,8 @@ bool KernelVerifier::check_nesting() {
       case Op::for_:
       case Op::while_:
       case Op::if_:
+      case Op::parallel:
+      case Op::warps:
         open.push_back({op, pc, pc});
         info_.max_nesting =
             std::max<uint32_t>(info_.max_nesting, static_cast<uint32_t>(open.size()));
@@ -301,9 +308,9 @@ bool KernelVerifier::check_nesting() {
       case Op::continue_:
       case Op::test: {
         auto loop = std::find_if(open.rbegin(), open.rend(), [](const Open& o) {
-          return o.op == Op::for_ || o.op == Op::while_;
+          return o.op == Op::for_ || o.op == Op::while_ || o.op == Op::warps;
         });
-        if (loop == open.rend() || (op == Op::test && loop->op != Op::while_)) {
+        if (loop == open.rend() || loop->op == Op::warps || (op == Op::test && loop->op != Op::while_)) {
           report_at(pc, diag::not_in_loop,
                     op == Op::test ? "`test` belongs to a `while`"
                                    : fmt::format("`{}` outside a loop", op_info(op).name));
@@ -392,9 +399,9 @@ void KernelVerifier::check_types() {
     }
     for (const Attr& a : attr_span)
       if (find_attr(a.tag)->kind == AttrKind::constant &&
-          (typing.results.empty() || k_.constants[a.value].type != typing.results[0].dtype))
+          k_.constants[a.value].type != constant_attr_type(typing.results, args))
         report_at(pc, diag::type_mismatch,
-                  fmt::format("`{}` has another type than the result", find_attr(a.tag)->name));
+                  fmt::format("`{}` has another type than what it fills", find_attr(a.tag)->name));
     check_writes(pc, inst, op);
   }
 }
@@ -405,7 +412,9 @@ void KernelVerifier::check_writes(uint32_t pc, const Inst& inst, const OpInfo& o
   if (!writes || inst.op == Op::wait) return;
   for (size_t a = 0; a < inst.n_args; ++a) {
     const SigItem& item = op.sig.operands[sig_index(op.sig, a, inst.n_args)];
-    if (item.kind != SigKind::access && item.kind != SigKind::memory) continue;
+    bool memory = item.kind == SigKind::access || item.kind == SigKind::memory ||
+                  (item.kind == SigKind::place && a == 0);  // the destination stands first
+    if (!memory) continue;
     Ref r = k_.args(inst)[a];
     uint32_t base = r.is_access() ? k_.accesses[r.index()].base : r.index();
     uint32_t origin = root_[base];

@@ -13,7 +13,7 @@ namespace tess {
 
 // What the verifier learnt of one kernel.
 struct KernelInfo {
-  // Per instruction: for/while/if -> its end or else; else -> its end; end -> what opened it (an
+  // Per instruction: for/while/if/parallel/warps -> its end or else; else -> its end; end -> what opened it (an
   // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its
   // own index.
   std::vector<uint32_t> match;

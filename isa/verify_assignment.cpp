@@ -4,6 +4,7 @@
 //
 //   if     each branch logs on top of the state before; what both branches logged stays
 //   for    the body may run zero times: nothing it assigns stays
+//   warps  nothing a strand assigns stays
 //   while  what was assigned at the body's own level before its first exit (test or break) stays
 //
 // After break, continue, return or trap the rest of the block is dead: it constrains nothing.
@@ -85,7 +86,9 @@ void KernelVerifier::check_assignment() {
     switch (inst.op) {
       case Op::for_:
       case Op::while_:
-      case Op::if_: {
+      case Op::if_:
+      case Op::parallel:
+      case Op::warps: {
         Frame f{inst.op, log.size()};
         f.dead_before = dead;
         if (inst.op == Op::for_) {
@@ -100,6 +103,8 @@ void KernelVerifier::check_assignment() {
             fixed[f.loop_var] = 1;
           }
         }
+        if (inst.op == Op::warps)
+          for (Ref r : k_.results(inst)) assign(r.index());
         frames.push_back(std::move(f));
         continue;
       }
@@ -139,6 +144,9 @@ void KernelVerifier::check_assignment() {
             for (uint32_t v : both) assign(v);
             dead = f.dead_before;
           }
+        } else if (f.op == Op::warps || f.op == Op::parallel) {
+          undo_to(f.start);  // what a strand assigns stays inside
+          dead = f.dead_before;
         } else if (f.op == Op::for_) {
           undo_to(f.start);
           if (f.loop_var != 0xffffffff) fixed[f.loop_var] = 0;

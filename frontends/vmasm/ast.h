@@ -209,6 +209,7 @@ struct Stmt {
   List<Attr> attrs;      // for: unroll, pipeline
   BlockId body;          // for, while
   List<Strand> strands;  // parallel
+  Annotation close;      // parallel: behind its closing brace
   List<Expr> requires_;  // require
 };
 struct Branch {

@@ -71,7 +71,10 @@ class Printer {
       exprs(i.operands, kComma, false);
     } else {
       out += ast_.text(i.name);
-      if (declares && i.type) out += ' ', type(i.type);
+      if (declares && i.type) {
+        if (ast_[i.type].dtype != kNoToken) out += ' ';  // mbar[4], but smem f16[64]
+        type(i.type);
+      }
       if (!i.operands.empty()) out += ' ';
       exprs(i.operands, kComma, false);
     }
@@ -424,7 +427,7 @@ class Formatter {
       out_ += indentation() + "}\n";
     }
     last_line_ = ast_.token(b.tokens.last).line;
-    closing_annotation(b);
+    closing_annotation(b.close);
   }
   void close_block(TokenId last) {
     comments_before(last_brace(last));
@@ -435,10 +438,10 @@ class Formatter {
     while (ast_.token(last).kind != TokenKind::r_brace) --last;
     return last;
   }
-  void closing_annotation(const Block& b) {
-    if (b.close.line == 0) return;
+  void closing_annotation(const Annotation& close) {
+    if (close.line == 0) return;
     Printer p(ast_);
-    p.annotation(b.close);
+    p.annotation(close);
     out_.insert(out_.size() - 1, p.out);
   }
   TokenId open_brace(BlockId id) const { return ast_[id].tokens.first; }
@@ -550,6 +553,7 @@ class Formatter {
     --depth_;
     out_ += indentation() + "}\n";
     last_line_ = ast_.token(s.tokens.last).line;
+    closing_annotation(s.close);
   }
 
   // --- file items

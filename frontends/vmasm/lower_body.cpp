@@ -68,7 +68,7 @@ void KernelLowering::stmt(const Stmt& s) {
     case StmtKind::while_:
       return while_stmt(s);
     case StmtKind::parallel:
-      return error(diag::unsupported_op, "`parallel`: this version has no strands", span(s.tokens));
+      return parallel_stmt(s);
     case StmtKind::require_:
       for (ExprId e : ast().list(s.requires_)) require(e);
       return;
@@ -130,7 +130,7 @@ void KernelLowering::for_stmt(const Stmt& s) {
   if (ok) {
     Builder::Emitted emitted = builder_.emit(e);
     if (emitted) {
-      frames_.back().locals[std::string(ast().name(s.var))] = emitted.results[0];
+      define(s.var, emitted.results[0]);
     } else {
       type_error(*emitted.error, span(s.tokens), at, span(s.tokens));
       ok = false;
@@ -161,6 +161,50 @@ void KernelLowering::while_stmt(const Stmt& s) {
   close_block(ast()[s.body]);
 }
 
+void KernelLowering::define(TokenId name, uint32_t value) {
+  frames_.back().locals[std::string(ast().name(name))] = value;
+  if (value != kFailed) taken_.insert(kernel_.values[value].name);
+}
+
+void KernelLowering::parallel_stmt(const Stmt& s) {
+  (void)builder_.emit({.op = Op::parallel, .loc = loc_});
+  for (StrandId id : ast().list(s.strands)) strand(ast()[id]);
+  // The parser leaves out sections that it could not read, so the last token may be any.
+  (void)builder_.emit({.op = Op::end, .loc = loc_of({s.tokens.last, s.tokens.last}, s.close)});
+}
+
+// What a section assigns for the first time is its own: the names mean nothing outside, and another
+// section may use them for something else.
+void KernelLowering::strand(const Strand& s) {
+  loc_ = loc_of(s.tokens, s.loc);
+  Emit e{.op = Op::warps, .loc = loc_};
+  std::vector<Span> at;
+  for (ExprId id : {s.begin, s.end}) {
+    at.push_back(ast().span(id));
+    if (auto v = constant_int(id)) e.args.push_back(Literal::of(*v));
+    else e.args.push_back(Literal::of(static_cast<int64_t>(e.args.size())));
+  }
+  for (auto [tag, id] : {std::pair(AttrTag::by, s.by), std::pair(AttrTag::regs, s.regs)})
+    if (id)
+      if (auto v = constant_int(id)) e.attrs.push_back({tag, *v});
+  auto outside = frames_.back().locals;
+  if (s.var != kNoToken) {
+    std::string name(ast().name(s.var));
+    frames_.back().locals.erase(name);
+    std::vector<TokenId> var{s.var};
+    e.results = result_names(var);
+  }
+  Builder::Emitted emitted = builder_.emit(e);
+  if (!emitted) {
+    type_error(*emitted.error, span(s.tokens), at, span(s.tokens));
+    (void)builder_.emit({.op = Op::if_, .args = {Literal::of_bool(true)}, .loc = loc_});
+  }
+  if (s.var != kNoToken) define(s.var, emitted ? emitted.results[0] : kFailed);
+  block(s.body);
+  close_block(ast()[s.body]);
+  frames_.back().locals = std::move(outside);
+}
+
 std::vector<ResultName> KernelLowering::result_names(std::span<const TokenId> names) {
   std::vector<ResultName> out;
   Frame& frame = frames_.back();
@@ -176,7 +220,10 @@ std::vector<ResultName> KernelLowering::result_names(std::span<const TokenId> na
     // `%0` is a temporary again; other names are kept, made distinct between inlined calls and
     // strands.
     bool temporary = !name.empty() && name.find_first_not_of("0123456789") == name.npos;
-    out.push_back({{}, temporary ? "" : frame.prefix + name});
+    std::string full = temporary ? "" : frame.prefix + name;
+    for (int n = 2; !temporary && taken_.contains(full); ++n)
+      full = fmt::format("strand{}.{}{}", n, frame.prefix, name);
+    out.push_back({{}, full});
   }
   return out;
 }
@@ -213,8 +260,7 @@ void KernelLowering::inst_stmt(const Stmt& s) {
   for (size_t r = 0; r < names.size(); ++r) {
     std::string name(ast().name(names[r]));
     if (ok && r < values.size()) {
-      frame.locals[name] = values[r];
-      taken_.insert(kernel_.values[values[r]].name);
+      define(names[r], values[r]);
     } else if (!ok && !frame.locals.contains(name)) {
       // A failed definition still defines the name, so that its uses give no further errors.
       frame.locals[name] = kFailed;
@@ -373,8 +419,7 @@ void KernelLowering::call(const Stmt& s, const Inst& i) {
       type_error(*e.error, span(s.tokens), {}, ast().span(targets[r]));
       continue;
     }
-    frames_.back().locals[target] = e.results[0];
-    taken_.insert(kernel_.values[e.results[0]].name);
+    define(targets[r], e.results[0]);
   }
 }
 

@@ -60,13 +60,7 @@ EmitArg arg_of(const Operand& o) {
 }
 
 // Instructions of the ISA that later versions bring.
-constexpr std::string_view kReserved[] = {
-    "parallel",     "mbar",        "mbar.arrive",   "mbar.expect",
-    "mbar.wait",    "copy.async",  "copy.bulk",     "commit",
-    "tma.load",     "tma.store",   "tma.reduce",    "red.async",
-    "cluster.sync", "cluster.map", "barrier.named", "barrier.named.arrive",
-    "fence.proxy",  "wgmma",       "wgmma.commit",  "wgmma.wait",
-    "wgmma.fence",  "mma.scaled",  "permute"};
+constexpr std::string_view kReserved[] = {"permute"};
 
 }  // namespace
 
@@ -421,9 +415,15 @@ bool KernelLowering::expr_into(ExprId id, ResultName into) {
   return static_cast<bool>(emitted);
 }
 
-std::optional<Type> KernelLowering::written_type(const TypeRef& t, bool& has_shape) {
+std::optional<Type> KernelLowering::written_type(const TypeRef& t, bool& has_shape, bool barriers) {
   has_shape = t.has_shape && !t.elided;
   auto dtype = t.dtype == kNoToken ? std::nullopt : find_type(ast().text(t.dtype));
+  if (barriers && t.dtype == kNoToken) dtype = DType{};
+  if (barriers && t.dtype != kNoToken) {
+    error(tess::diag::result_type, "mbarriers have no element type", span(t.tokens),
+          "write `mbar[4] count(1)`");
+    return {};
+  }
   if (!dtype) {
     std::vector<std::string> all;
     for (DType d : all_dtypes()) all.push_back(dtype_name(d));
@@ -544,7 +544,7 @@ std::optional<std::vector<uint32_t>> KernelLowering::inst(const Inst& i,
   std::optional<Type> written;
   bool has_shape = false, ok = true;
   if (i.type) {
-    written = written_type(ast()[i.type], has_shape);
+    written = written_type(ast()[i.type], has_shape, op.rule == Rule::mbar_);
     ok = written.has_value();
   }
   // Operands by signature item: positional ones in order, clauses where their word stands.

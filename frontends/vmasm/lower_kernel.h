@@ -76,9 +76,12 @@ class KernelLowering {
   void if_stmt(const Stmt& s, uint32_t branch);
   void for_stmt(const Stmt& s);
   void while_stmt(const Stmt& s);
+  void parallel_stmt(const Stmt& s);
+  void strand(const Strand& s);
   void inst_stmt(const Stmt& s);
   void call(const Stmt& s, const Inst& inst);
   bool bind_argument(Frame& frame, const Param& param, ExprId arg, const Operand& value);
+  void define(TokenId name, uint32_t value);
   std::vector<ResultName> result_names(std::span<const TokenId> names);
   Loc loc_of(TokenRange tokens, const Annotation& written);
   Loc loc_at(TokenRange tokens);  // of an instruction inside the current statement
@@ -102,7 +105,8 @@ class KernelLowering {
   std::optional<std::vector<uint32_t>> inst(const Inst& i, std::vector<ResultName> into);
   std::optional<std::vector<EmitAttr>> attributes(const OpInfo& op, const Inst& i);
   bool attribute(const OpInfo& op, const Attr& a, std::vector<EmitAttr>& attrs);
-  std::optional<Type> written_type(const TypeRef& t, bool& has_shape);
+  // `barriers`: `[4]` alone is the type of mbarriers, else an element type is wanted.
+  std::optional<Type> written_type(const TypeRef& t, bool& has_shape, bool barriers = false);
   std::optional<int64_t> layout(LayoutId id);
   std::optional<int64_t> layout_named(std::string_view name, Span at);
   std::optional<int64_t> layout_index(const std::string& name, const File& file, TokenRange expr,

@@ -647,7 +647,10 @@ void Parser::parallel_statement(Stmt& s) {
   }
   s.strands = strands.finish();
   if (leave_blocks_ || stop_parsing()) return;
-  if (close(open, K::r_brace, "`warps` or ")) return;
+  if (close(open, K::r_brace, "`warps` or ")) {
+    if (is(K::at) && !cur().newline_before) s.close = annotation();
+    return;
+  }
   if (match_[open] == kNoToken) failed_ = false, leave_blocks_ = true;
 }
 

@@ -14,7 +14,7 @@ namespace tess::vmasm {
 namespace {
 
 constexpr std::string_view kGroupWords[] = {"",         "rounding", "order", "scope",
-                                            "eviction", "topk",     "cmp"};
+                                            "eviction", "topk",     "cmp",   "reduction"};
 
 bool is_clause_flag(const OpInfo& op, const AttrInfo& attr) {
   if (attr.group == AttrGroup::none) return false;
@@ -249,7 +249,7 @@ class KernelPrinter {
     results(i);
     if (is_plain_copy(i)) return ref(k_.args(i)[0]);
     out_ += op.name;
-    if (op.form == Form::decl) print(" {}", result_type(i));
+    if (op.form == Form::decl) declared(i);
     operands(i, op);
     if (writes_type(i, op)) print(" : {}", result_type(i));
     if (auto l = k_.attr(i, AttrTag::layout)) print(" {}", layout(*l));
@@ -257,6 +257,16 @@ class KernelPrinter {
   }
   std::string result_type(const Inst& i) const {
     return i.n_results ? type_text(k_.values[k_.results(i)[0].index()].type) : "?";
+  }
+
+  // smem f16[64,64]   mbar[4] count(2)
+  void declared(const Inst& i) {
+    bool barriers = i.n_results && k_.values[k_.results(i)[0].index()].type.space == Space::mbar;
+    if (barriers) out_ += shape_text(k_.values[k_.results(i)[0].index()].type.shape);
+    else print(" {}", result_type(i));
+    for (const Attr& a : k_.attrs_of(i))
+      if (find_attr(a.tag)->kind == AttrKind::integer)
+        print(" {}", attribute(a, *find_attr(a.tag), true));
   }
 
   void operands(const Inst& i, const OpInfo& op) {
@@ -337,8 +347,9 @@ class KernelPrinter {
     bool first = true;
     for (const Attr& a : k_.attrs_of(i)) {
       const AttrInfo& info = *find_attr(a.tag);
-      bool elsewhere = info.kind == AttrKind::layout || is_clause_flag(op, info) ||
-                       (op.form == Form::decl && a.tag == AttrTag::ring);
+      bool elsewhere =
+          info.kind == AttrKind::layout || is_clause_flag(op, info) ||
+          (op.form == Form::decl && (a.tag == AttrTag::ring || info.kind == AttrKind::integer));
       if (elsewhere) continue;
       print("{}{}", first ? " {" : ", ", attribute(a, info, false));
       first = false;
@@ -359,6 +370,9 @@ class KernelPrinter {
       case Op::else_:
         out_ += "} else";
         break;
+      case Op::warps:
+        strand(i, args);
+        break;
       case Op::end:
         out_ += '}';
         return;
@@ -367,6 +381,22 @@ class KernelPrinter {
         break;
     }
     out_ += " {";
+  }
+  // warps 0..8 by 4 (%w) regs(232)
+  void strand(const Inst& i, std::span<const Ref> args) {
+    out_ += "warps ";
+    if (args.size() == 2) {
+      ref(args[0]);
+      out_ += "..";
+      ref(args[1]);
+    }
+    if (auto by = k_.attr(i, AttrTag::by)) print(" by {}", *by);
+    if (i.n_results) {
+      out_ += " (";
+      ref(k_.results(i)[0]);
+      out_ += ')';
+    }
+    if (auto regs = k_.attr(i, AttrTag::regs)) print(" regs({})", *regs);
   }
   void loop(const Inst& i, std::span<const Ref> args) {
     out_ += "for ";

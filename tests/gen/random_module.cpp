@@ -307,9 +307,13 @@ void KernelGen::statements(int n) {
 void KernelGen::statement() {
   for (int tries = 0; tries < 8; ++tries) {
     const OpInfo& op = all_ops()[rng_.below(all_ops().size())];
-    if (options_.launchable && (op.numerics == NumericsClass::ulp || op.effect == Effect::debug))
+    bool waits = op.since == "0.2";
+    if (options_.launchable &&
+        (waits || op.numerics == NumericsClass::ulp || op.effect == Effect::debug))
       continue;
     switch (op.op) {
+      case Op::parallel:
+        continue;
       case Op::for_:
         return for_statement();
       case Op::while_:

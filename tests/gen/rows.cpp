@@ -318,6 +318,19 @@ bool KernelGen::row(const OpInfo& op) {
       return emit_row(op, {}, attributes(op, 0, {}));
     }
     case Rule::loop_:
+    case Rule::strand_:
+      return false;
+    case Rule::group_wait_:
+    case Rule::mbar_:
+    case Rule::barrier_:
+    case Rule::copy_async_:
+    case Rule::copy_bulk_:
+    case Rule::tma_:
+    case Rule::red_async_:
+    case Rule::map_:
+    case Rule::wgmma_:
+    case Rule::mma_scaled_:
+    case Rule::named_barrier_:
       return false;
     case Rule::scalar_:
       if (options_.launchable && op.op == Op::device_sms) return false;

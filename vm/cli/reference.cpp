@@ -19,6 +19,7 @@ constexpr InstructionClass kClasses[] = {
     {50, "Elementwise"},  {110, "Convert"},
     {130, "Shape"},       {150, "Reduce, scan, order"},
     {200, "Matrix"},      {220, "Memory"},
+    {242, "Asynchronous copies and mbarriers"},
     {260, "Synchronise"}, {290, "Debug"},
 };
 
@@ -60,6 +61,10 @@ std::string item_kind(const SigItem& item) {
       return "tile or memory";
     case SigKind::memory:
       return "whole tensor or shared tile";
+    case SigKind::place:
+      return "memory, whole or a part x[..]";
+    case SigKind::mbar:
+      return "mbarrier b[u]";
   }
   return {};
 }
@@ -75,6 +80,8 @@ std::string usage_line(const OpInfo& op) {
   if (op.op == Op::if_) return "if condition { .. } else { .. }";
   if (op.op == Op::else_) return "else { .. }";
   if (op.op == Op::end) return "}";
+  if (op.op == Op::parallel) return "parallel { warps a..b { .. } .. }";
+  if (op.op == Op::warps) return "warps begin..end by n (%w) regs(r) { .. }";
   std::string out;
   for (const SigItem& item : op.sig.outs()) {
     std::string name = "%" + std::string(item.name);
@@ -88,6 +95,7 @@ std::string usage_line(const OpInfo& op) {
   for (const SigItem& item : op.sig.ins()) {
     std::string text(item.name);
     if (item.kind == SigKind::access) text += "[..]";
+    if (item.kind == SigKind::mbar) text += "[u]";
     if (item.variadic) text += ", ..";
     if (!item.clause.empty())
       text = (item.clause == "cmp" ? "ge" : std::string(item.clause)) + " " + text;
@@ -97,7 +105,7 @@ std::string usage_line(const OpInfo& op) {
   }
   if (op.form == Form::typed || op.form == Form::opt_typed)
     out += op.form == Form::typed ? " : T[..]" : " [: T[..]]";
-  if (op.form == Form::decl) out += " T[..]";
+  if (op.form == Form::decl) out += op.rule == Rule::mbar_ ? "[n] count(c)" : " T[..]";
   return out;
 }
 
