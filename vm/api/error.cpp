@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "isa/diag/jit.h"
 #include "isa/diag/run.h"
 #include "vm/api/objects.h"
 
@@ -39,6 +40,9 @@ tess_error_kind kind_of(Diag code) {
   if (code == diag::internal_error) return TESS_ERROR_INTERNAL;
   if (number >= 900 && number < 920) return TESS_ERROR_USAGE;
   if (number >= 920 && number < 930) return TESS_ERROR_ENVIRONMENT;
+  if (number >= 1300 && number < 1320) return TESS_ERROR_ENVIRONMENT;
+  if (code == diag::nvrtc_missing || code == diag::nvptx_missing || code == diag::ptxas_missing)
+    return TESS_ERROR_ENVIRONMENT;
   switch (severity_of(code)) {
     case Severity::trap:
       return TESS_ERROR_TRAP;

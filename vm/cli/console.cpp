@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "isa/diag/data.h"
+#include "isa/diag/jit.h"
 #include "isa/diag/run.h"
 #include "isa/diag/tool.h"
 #include "isa/limits.h"
@@ -28,6 +29,9 @@ ExitCode exit_code_of(Diag code) {
   int number = static_cast<int>(code);
   if (number >= 900 && number < 920) return kUsage;
   if (number >= 920 && number < 930) return kEnvironment;
+  if (number >= 1300 && number < 1320) return kEnvironment;
+  if (code == diag::nvrtc_missing || code == diag::nvptx_missing || code == diag::ptxas_missing)
+    return kEnvironment;
   if (info->severity == Severity::trap) return kTrapped;
   if (info->severity == Severity::limit) return kLimitReached;
   return info->severity == Severity::warning ? kOk : kInputErrors;
