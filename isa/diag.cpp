@@ -20,8 +20,8 @@ constexpr DiagInfo kDiags[] = {
 #include "isa/diag/run.def"
 #include "isa/diag/tool.def"
 #include "isa/diag/sim.def"
-#include "isa/diag/device.def"
 #include "isa/diag/jit.def"
+#include "isa/diag/device.def"
 // clang-format on
 #undef DIAG
 };
