@@ -14,6 +14,26 @@ int class_bytes(RegClass c) {
   return kBytes[static_cast<int>(c)];
 }
 
+std::string_view param_kind_name(ParamKind kind) {
+  constexpr std::string_view kNames[] = {"pointer",    "list",       "scalar", "expression",
+                                         "tensor_map", "grid_state", "fault"};
+  return kNames[static_cast<int>(kind)];
+}
+
+std::string generated_name(std::string_view name) {
+  std::string out;
+  for (char c : name) {
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    if (letter || (c >= '0' && c <= '9')) out += c;
+    else if (!out.empty() && out.back() != '_') out += '_';
+  }
+  while (!out.empty() && out.back() == '_') out.pop_back();
+  if (!out.empty() && out[0] >= '0' && out[0] <= '9') out = "n" + out;
+  return out;
+}
+
+std::string entry_name(const BlockKernel& k) { return "tess_" + generated_name(k.name); }
+
 namespace {
 constexpr BlockOpInfo kOps[] = {
 #define BLOCK_OP(id, name, signature, effect) {BlockOp::id, name, signature, Effect::effect},

@@ -108,6 +108,7 @@ enum class ParamKind : uint8_t {
   grid_state,  // b64: zeroed words for grid.sync
   fault,       // b64: the fault record of guard mode
 };
+std::string_view param_kind_name(ParamKind kind);
 struct BlockParam {
   ParamKind kind = ParamKind::scalar;
   RegClass type = RegClass::b64;
@@ -145,6 +146,12 @@ struct BlockKernel {
   }
 };
 
+// `name` as an identifier of C++, LLVM and PTX: letters, digits and single underscores, beginning
+// with a letter; empty if nothing of it can stay. Never a keyword once a number follows it.
+std::string generated_name(std::string_view name);
+// The name under which both back ends define the kernel.
+std::string entry_name(const BlockKernel& k);
+
 // The assembly text of a form: OP and every group filled in. `operand(i)` is the text of operand i,
 // results first.
 std::string form_text(const Form& form, size_t n_results, size_t n_args,
@@ -152,8 +159,10 @@ std::string form_text(const Form& form, size_t n_results, size_t n_args,
 // How many operands each group takes, in order of groups; empty if the numbers do not fit.
 std::vector<int> group_sizes(const Form& form, size_t n_results, size_t n_args);
 
-// Text of a kernel, which parse_block reads back.
+// Text of a kernel, which parse_block reads back to the same kernel, but that the notes come in the
+// order of the text.
 std::string print_block(const BlockKernel& k);
+// Errors: E1150, with the line. What is read may still be rejected by check_block.
 Result<BlockKernel> parse_block(std::string_view text);
 
 // Signatures, classes, one assignment per register that is no variable, definitions that enclose
