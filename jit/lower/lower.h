@@ -3,6 +3,8 @@
 // Pure and thread-safe. Errors: E11xx for what this architecture cannot do, with the source place.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "isa/verify.h"
@@ -11,21 +13,21 @@
 
 namespace tess::jit {
 
-// What a specialised kernel may take for granted about its launch; the launch checks it and picks
-// another specialisation where it does not hold. Indexed by value number of the kernel's
-// parameters; shorter vectors mean that nothing is known of the rest.
+// What a specialised kernel may take for granted about its launch. The launch computes it from the
+// actual arguments; `specialise` writes it into the kernel's header, where every pass reads it.
+// Indexed by value number of the kernel's parameters; shorter vectors: nothing is known of the rest.
 struct LaunchFacts {
   std::vector<uint32_t> alignment;  // bytes, of a tensor's address; 0: that of its elements
-  std::vector<int64_t> divisor;     // of an integer scalar; 0 or 1: nothing
-  // Divisors of a tensor's strides in elements, dimension by dimension, where they are not constants.
-  std::vector<std::vector<int64_t>> stride_divisor;
+  std::vector<int64_t> divisor;     // of an integer scalar or let; 0 or 1: nothing
   bool operator==(const LaunchFacts&) const = default;
 };
+void specialise(Kernel& kernel, const LaunchFacts& facts);
 
 struct LowerOptions {
   int arch = 80;       // 80, 89, 90; 901 for sm_90a
   bool guard = false;  // fuel, bounds and traps checked, the first fault recorded
-  LaunchFacts facts;
+  // Text of an instruction, for comments; none: its name.
+  std::function<std::string(const Kernel&, const Inst&)> describe;
 };
 
 // A tensor map the launch must encode: of parameter `param`, with boxes of these extents (elements,
