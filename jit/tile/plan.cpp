@@ -1,0 +1,324 @@
+#include "jit/tile/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "isa/diag/layout.h"
+#include "isa/layout_ops.h"
+
+namespace tess::jit::tile {
+namespace {
+
+constexpr size_t kMostCandidates = 12;
+constexpr int kMostRounds = 8;
+// Costs are counted in sixteenths, so that a tie falls to converting where a tile is made.
+constexpr int64_t kFine = 16;
+
+class Planner {
+ public:
+  Planner(const Kernel& k, const Webs& webs, Relations& relations, Pool& pool, Plan& plan)
+      : k_(k), webs_(webs), relations_(relations), pool_(pool), plan_(plan) {}
+
+  Status run(const std::vector<LayoutId>& written) {
+    plan_.webs.resize(webs_.webs.size());
+    plan_.modes.resize(plan_.relations.size());
+    touching_.resize(webs_.webs.size());
+    for (uint32_t r = 0; r < plan_.relations.size(); ++r)
+      for (uint32_t s = 0; s < plan_.relations[r].slots.size(); ++s)
+        touching_[plan_.relations[r].slots[s].web].push_back({r, s});
+    TESS_CHECK(pin(written));
+    propose();
+    search();
+    for (uint32_t w = 0; w < plan_.webs.size(); ++w) weigh_second(w);
+    plan_.cost = total_ / kFine;
+    return ok();
+  }
+
+ private:
+  struct Touch {
+    uint32_t relation, slot;
+  };
+
+  uint32_t origin(const char* rule, uint32_t pc, bool written = false) {
+    plan_.origins.push_back({rule, pc, written});
+    return static_cast<uint32_t>(plan_.origins.size() - 1);
+  }
+
+  Status pin(const std::vector<LayoutId>& written) {
+    std::vector<std::pair<uint32_t, uint32_t>> pinned;  // web, origin
+    for (uint32_t w = 0; w < webs_.webs.size(); ++w) {
+      uint32_t first = 0;
+      for (const WebDef& d : webs_.webs[w].defs) {
+        const Inst& inst = k_.code[d.pc];
+        auto l = k_.attr(inst, AttrTag::layout);
+        if (!l || d.result != 0) continue;
+        LayoutId id = written[static_cast<size_t>(*l)];
+        if (plan_.webs[w].pinned == kNoLayout) {
+          plan_.webs[w].pinned = id;
+          first = d.pc;
+          pinned.emplace_back(w, origin("written", d.pc, true));
+        } else if (plan_.webs[w].pinned != id) {
+          return two_layouts(w, first, d.pc);
+        }
+      }
+    }
+    for (auto [w, o] : pinned) offer(w, plan_.webs[w].pinned, o);
+    settle();
+    return ok();
+  }
+
+  Status two_layouts(uint32_t w, uint32_t first, uint32_t second) const {
+    auto span = [&](uint32_t pc) {
+      const Loc& l = k_.code[pc].loc;
+      return Span{l.file, l.line, l.col, 1};
+    };
+    const std::string& name = k_.values[webs_.webs[w].value].name;
+    Diagnostic d = make_diag(
+        diag::layout_two_written,
+        fmt::format("`%{}` is given two layouts, and both reach one use", name), span(second),
+        fmt::format("write the first layout here too, or convert: `%{} = relayout %… #…`", name));
+    d.notes.push_back({"the other layout is written here", span(first)});
+    return d;
+  }
+
+  // --- candidates
+  void offer(uint32_t web, LayoutId layout, uint32_t o) {
+    WebPlan& w = plan_.webs[web];
+    if (layout < 0 || (w.pinned != kNoLayout && w.pinned != layout) ||
+        w.candidates.size() >= kMostCandidates)
+      return;
+    for (const Candidate& c : w.candidates)
+      if (c.layout == layout) return;
+    w.candidates.push_back({layout, o});
+    fresh_.push_back({web, layout, o});
+  }
+  void settle() {
+    std::vector<Mode> made;
+    while (!fresh_.empty()) {
+      auto [web, layout, o] = fresh_.front();
+      fresh_.pop_front();
+      for (Touch t : touching_[web]) {
+        made.clear();
+        relations_.modes(plan_.relations[t.relation], t.slot, layout, made);
+        for (Mode& m : made) add_mode(t.relation, std::move(m), o);
+      }
+    }
+  }
+  void add_mode(uint32_t relation, Mode m, uint32_t o) {
+    auto& modes = plan_.modes[relation];
+    if (std::find(modes.begin(), modes.end(), m) != modes.end()) return;
+    m.origin = o;
+    modes.push_back(m);
+    const Relation& r = plan_.relations[relation];
+    for (size_t i = 0; i < r.slots.size(); ++i) offer(r.slots[i].web, m.layout[i], o);
+  }
+
+  void propose() {
+    // Products first, then what moves memory widely, then reductions: where room is short, the
+    // earlier ones stay.
+    std::vector<std::pair<int, std::pair<uint32_t, Anchor>>> anchors;
+    for (uint32_t r = 0; r < plan_.relations.size(); ++r) {
+      Rule rule = op_info(k_.code[plan_.relations[r].pc].op).rule;
+      int rank = rule == Rule::mma_ ? 0 : rule == Rule::load_ || rule == Rule::store_ ? 1 : 2;
+      for (const Anchor& a : relations_.anchors(plan_.relations[r]))
+        anchors.push_back({rank, {r, a}});
+    }
+    std::stable_sort(anchors.begin(), anchors.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    for (const auto& [rank, at] : anchors) {
+      const Relation& r = plan_.relations[at.first];
+      offer(r.slots[at.second.slot].web, at.second.layout, origin(at.second.rule, r.pc));
+      settle();
+    }
+    for (uint32_t w = 0; w < plan_.webs.size(); ++w) {
+      const Type& t = k_.values[webs_.webs[w].value].type;
+      uint32_t pc = webs_.webs[w].defs.empty() ? 0 : webs_.webs[w].defs[0].pc;
+      if (plan_.webs[w].candidates.empty()) {
+        int64_t run = std::max(1, 128 / t.dtype.bits);
+        while (run & (run - 1)) run &= run - 1;
+        if (auto l = wide_layout(t.shape, t.shape.rank - 1, run, warps_of(w)))
+          offer(w, pool_.add(*l), origin("spread over all threads", pc));
+        settle();
+      }
+    }
+    // An instruction that no candidate serves, and memory written from less than the whole tile.
+    for (uint32_t r = 0; r < plan_.relations.size(); ++r) complete(r);
+  }
+
+  int warps_of(uint32_t web) const {
+    return touching_[web].empty() ? static_cast<int>(k_.warps)
+                                  : plan_.relations[touching_[web][0].relation].warps;
+  }
+
+  bool served(uint32_t relation) {
+    for (const Mode& m : plan_.modes[relation])
+      if (cost_in(relation, m, true) < kImpossible) return true;
+    return false;
+  }
+  void complete(uint32_t relation) {
+    const Relation& r = plan_.relations[relation];
+    if (served(relation)) return;
+    uint32_t o = origin("spread over all threads", r.pc);
+    std::vector<Mode> made;
+    auto attempt = [&](const Result<Layout>& l, uint32_t slot) {
+      if (!l) return;
+      made.clear();
+      relations_.modes(r, slot, pool_.add(*l), made);
+      for (Mode& m : made) add_mode(relation, std::move(m), o);
+      settle();
+    };
+    for (const Mode& m : relations_.whole_modes(r)) add_mode(relation, m, o);
+    settle();
+    for (uint32_t s = 0; s < r.slots.size() && !served(relation); ++s) {
+      const Shape& shape = r.slots[s].type.shape;
+      attempt(wide_layout(shape, shape.rank - 1, 1, r.warps), s);
+      if (!served(relation)) attempt(everywhere(shape, r.warps), s);
+    }
+  }
+
+  // --- cost
+  // `ideal`: whether a mode can be had at all, whatever the webs are in.
+  int64_t cost_in(uint32_t relation, const Mode& m, bool ideal = false) {
+    const Relation& r = plan_.relations[relation];
+    int64_t cost = m.cost * kFine;
+    for (size_t i = 0; i < r.slots.size(); ++i) {
+      const Slot& s = r.slots[i];
+      LayoutId web = ideal ? plan_.webs[s.web].candidates.empty()
+                                 ? kNoLayout
+                                 : plan_.webs[s.web].candidates[0].layout
+                           : plan_.webs[s.web].layout;
+      LayoutId want = m.layout[i];
+      if (want == kNoLayout || want == web || web == kNoLayout) continue;
+      int bits = s.type.dtype.bits;
+      int64_t move = want == kInShared ? pool_.best_shared_access(web, bits) + 30
+                     : s.result        ? pool_.move(want, web, bits).cost
+                                       : pool_.move(web, want, bits).cost;
+      cost += move * kFine + (s.result || move == 0 ? 0 : 1);
+    }
+    return std::min(cost * r.weight, kImpossible * kFine);
+  }
+  int64_t best_of(uint32_t relation) {
+    const auto& modes = plan_.modes[relation];
+    int64_t best = kImpossible * kFine;
+    for (uint32_t m = 0; m < modes.size(); ++m)
+      if (int64_t c = cost_in(relation, modes[m]); c < best || m == 0) {
+        best = c;
+        plan_.chosen[relation] = m;
+      }
+    return modes.empty() ? 0 : best;
+  }
+
+  // --- search
+  void search() {
+    plan_.chosen.assign(plan_.relations.size(), 0);
+    cost_.assign(plan_.relations.size(), 0);
+    for (WebPlan& w : plan_.webs)
+      if (!w.candidates.empty())
+        w.layout = w.candidates[0].layout, w.origin = w.candidates[0].origin;
+    total_ = 0;
+    for (uint32_t r = 0; r < plan_.relations.size(); ++r) total_ += cost_[r] = best_of(r);
+    for (int round = 0; round < kMostRounds; ++round) {
+      int64_t before = total_;
+      for (uint32_t w = 0; w < plan_.webs.size(); ++w)
+        for (size_t c = 0; c < plan_.webs[w].candidates.size(); ++c) grow(w, c);
+      if (total_ == before) break;
+    }
+  }
+
+  struct Undo {
+    uint32_t web;
+    LayoutId layout;
+    uint32_t origin;
+  };
+  void set(uint32_t web, LayoutId layout, uint32_t o) {
+    plan_.webs[web].layout = layout;
+    plan_.webs[web].origin = o;
+    for (Touch t : touching_[web]) {
+      total_ -= cost_[t.relation];
+      total_ += cost_[t.relation] = best_of(t.relation);
+    }
+  }
+  // Changes one web and then, along the modes that fit, those that would follow it; keeps the
+  // cheapest of the states passed through.
+  void grow(uint32_t start, size_t candidate) {
+    const Candidate first = plan_.webs[start].candidates[candidate];
+    if (plan_.webs[start].layout == first.layout) return;
+    int64_t best = total_;
+    size_t keep = 0;
+    std::vector<Undo> changed;
+    std::vector<uint8_t> visited(plan_.webs.size(), 0);
+    std::deque<std::pair<uint32_t, Candidate>> next{{start, first}};
+    visited[start] = 1;
+    while (!next.empty()) {
+      auto [w, c] = next.front();
+      next.pop_front();
+      changed.push_back({w, plan_.webs[w].layout, plan_.webs[w].origin});
+      set(w, c.layout, c.origin);
+      if (total_ < best) best = total_, keep = changed.size();
+      for (Touch t : touching_[w]) {
+        const Relation& r = plan_.relations[t.relation];
+        const Mode* follow = nullptr;
+        for (const Mode& m : plan_.modes[t.relation])
+          if (m.layout[t.slot] == c.layout && (!follow || m.cost < follow->cost)) follow = &m;
+        if (!follow) continue;
+        for (size_t i = 0; i < r.slots.size(); ++i) {
+          uint32_t other = r.slots[i].web;
+          if (visited[other] || plan_.webs[other].layout == follow->layout[i]) continue;
+          for (const Candidate& oc : plan_.webs[other].candidates)
+            if (oc.layout == follow->layout[i]) {
+              visited[other] = 1;
+              next.emplace_back(other, oc);
+            }
+        }
+      }
+    }
+    while (changed.size() > keep) {
+      set(changed.back().web, changed.back().layout, changed.back().origin);
+      changed.pop_back();
+    }
+  }
+
+  void weigh_second(uint32_t web) {
+    WebPlan& w = plan_.webs[web];
+    const LayoutId layout = w.layout;
+    const uint32_t o = w.origin;
+    const int64_t before = total_;
+    int64_t best = kImpossible;
+    for (size_t c = 0; c < w.candidates.size(); ++c) {
+      if (w.candidates[c].layout == layout) continue;
+      set(web, w.candidates[c].layout, w.candidates[c].origin);
+      if (total_ - before < best) best = total_ - before, w.second = w.candidates[c].layout;
+    }
+    set(web, layout, o);
+    if (w.second != kNoLayout) w.second_cost = best / kFine;
+  }
+
+  struct Fresh {
+    uint32_t web;
+    LayoutId layout;
+    uint32_t origin;
+  };
+  const Kernel& k_;
+  const Webs& webs_;
+  Relations& relations_;
+  Pool& pool_;
+  Plan& plan_;
+  std::vector<std::vector<Touch>> touching_;  // by web
+  std::deque<Fresh> fresh_;
+  std::vector<int64_t> cost_;  // by relation
+  int64_t total_ = 0;
+};
+
+}  // namespace
+
+Result<Plan> make_plan(const Kernel& k, const Webs& webs, Relations& relations, Pool& pool,
+                       std::vector<Relation> relation_list, const std::vector<LayoutId>& written) {
+  Plan plan;
+  plan.relations = std::move(relation_list);
+  TESS_CHECK(Planner(k, webs, relations, pool, plan).run(written));
+  return plan;
+}
+
+}  // namespace tess::jit::tile

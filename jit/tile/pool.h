@@ -1,0 +1,75 @@
+// Layouts of one inference, interned: equal layouts have equal ids, and every operation on them is
+// done once. Not thread-safe; one pool belongs to one call of infer_layouts.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "isa/layout_query.h"
+#include "isa/type.h"
+
+namespace tess::jit::tile {
+
+using LayoutId = int32_t;
+inline constexpr LayoutId kNoLayout = -1;                 // none, or any will do
+inline constexpr LayoutId kInShared = -2;                 // the operand is read from a shared tile
+inline constexpr int64_t kImpossible = int64_t{1} << 40;  // a cost that nothing real reaches
+
+std::vector<int64_t> dims_of(const Shape& s);
+
+// Bringing a register tile from one layout into another, in issue slots of one warp.
+struct MoveCost {
+  Move where = Move::none;
+  int64_t cost = 0;
+};
+
+class Pool {
+ public:
+  LayoutId add(const Layout& l);
+  LayoutId add(const Result<Layout>& l) { return l ? add(*l) : kNoLayout; }
+  const Layout& at(LayoutId id) const { return layouts_[static_cast<size_t>(id)]; }
+  size_t size() const { return layouts_.size(); }
+
+  // kNoLayout where the operation has no answer.
+  LayoutId permuted(LayoutId id, const std::vector<int>& order);
+  LayoutId reshaped(LayoutId id, const Shape& to);
+  // What an operand of shape `to`, broadcast into a tile in layout `id`, must be in.
+  LayoutId narrowed(LayoutId id, const Shape& to);
+  // The tile's dimensions in `dims` (a mask) reduced to extent 1.
+  LayoutId collapsed(LayoutId id, uint32_t dims);
+  // A tile of extent 1 along the dimensions where `to` is larger, with those in each thread's
+  // registers: inner (neighbours change fastest) or outer.
+  LayoutId widened(LayoutId id, const Shape& to, bool inner);
+  // z * local(part), and the z of such a product.
+  LayoutId times_local(LayoutId id, const std::vector<int64_t>& part);
+  LayoutId over_local(LayoutId id, const std::vector<int64_t>& part);
+  LayoutId local_times(const std::vector<int64_t>& part, LayoutId id);
+  LayoutId local_under(const std::vector<int64_t>& part, LayoutId id);
+
+  // By rules and, for layouts that are not linear, by the judge; a trip through shared memory is
+  // priced by the widths and matrix moves that the better order of the shared tile allows.
+  MoveCost move(LayoutId from, LayoutId to, int bits);
+  // Wavefronts of writing (reading) a tile in shared memory where nothing conflicts, the dimension
+  // `fastest` being contiguous.
+  int64_t shared_access(LayoutId reg, int fastest, int bits);
+  int64_t best_shared_access(LayoutId reg, int bits);
+  int64_t registers(LayoutId id);  // that hold different elements, per thread
+
+ private:
+  template <class Make>
+  LayoutId memo(int op, LayoutId id, std::vector<int64_t> args, Make make);
+  LayoutId plain_memory(const std::vector<int64_t>& shape, int fastest);
+
+  std::deque<Layout> layouts_;
+  std::unordered_map<std::string, LayoutId> by_form_;
+  std::map<std::pair<std::pair<int, LayoutId>, std::vector<int64_t>>, LayoutId> done_;
+  std::map<std::pair<std::pair<LayoutId, LayoutId>, int>, MoveCost> moves_;
+  std::map<std::pair<std::pair<LayoutId, int>, int>, int64_t> accesses_;
+  std::map<LayoutId, int64_t> registers_;
+};
+
+}  // namespace tess::jit::tile

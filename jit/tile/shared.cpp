@@ -1,0 +1,71 @@
+#include "jit/tile/shared.h"
+
+#include "isa/infer.h"
+#include "isa/layout_ops.h"
+
+namespace tess::jit::tile {
+
+LayoutId spread_to_rank(Pool& pool, const Kernel& k, const Access& a, LayoutId reg,
+                        const Shape& tile) {
+  const Type& t = k.values[a.base].type;
+  Shape full;
+  int dim = 0;
+  for (uint32_t i = t.ring ? 1 : 0; i < a.n_indices; ++i) {
+    const Index& index = k.indices[a.first_index + i];
+    if (index.kind == IndexKind::point) {
+      if (index.start.is_value() && k.values[index.start.index()].type.is_tile()) return kNoLayout;
+      full.push(1);
+    } else {
+      full.push(tile[dim++]);
+    }
+  }
+  if (full.rank == 0 || dim != tile.rank) return kNoLayout;
+  return pool.reshaped(reg, full);
+}
+
+std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, const Plan& plan,
+                                            Pool& pool) {
+  std::map<uint32_t, std::vector<std::pair<LayoutId, bool>>> uses;
+  for (size_t r = 0; r < plan.relations.size(); ++r) {
+    const Relation& relation = plan.relations[r];
+    if (plan.modes[r].empty()) continue;
+    const Mode& mode = plan.modes[r][plan.chosen[r]];
+    const Inst& inst = k.code[relation.pc];
+    Rule rule = op_info(inst.op).rule;
+    auto args = k.args(inst);
+    for (size_t a = 0; a < args.size(); ++a) {
+      if (rule == Rule::mma_ && a < 2 && mode.operand[a] != kNoLayout) {
+        if (args[a].is_value() && k.values[args[a].index()].type.space == Space::shared)
+          uses[args[a].index()].push_back({mode.operand[a], true});
+        if (args[a].is_access()) {
+          const Access& x = k.accesses[args[a].index()];
+          LayoutId l =
+              spread_to_rank(pool, k, x, mode.operand[a], access_type(k, x, false).type.shape);
+          if (l != kNoLayout) uses[x.base].push_back({l, true});
+        }
+        continue;
+      }
+      if (!args[a].is_access() || mode.access == kNoLayout) continue;
+      const Access& x = k.accesses[args[a].index()];
+      if (k.values[x.base].type.space != Space::shared) continue;
+      LayoutId l = spread_to_rank(pool, k, x, mode.access, relation.full);
+      bool plain = rule == Rule::load_ || rule == Rule::store_;
+      if (l != kNoLayout && plain) uses[x.base].push_back({l, rule == Rule::load_});
+    }
+  }
+  std::map<uint32_t, LayoutId> chosen;
+  for (const Inst& inst : k.code) {
+    if (op_info(inst.op).rule != Rule::smem_ || k.has(inst, AttrTag::layout)) continue;
+    uint32_t v = k.results(inst)[0].index();
+    const Type& t = k.values[v].type;
+    std::vector<int64_t> shape(t.shape.begin() + (t.ring ? 1 : 0), t.shape.end());
+    std::vector<SharedUse> readers;
+    for (auto [l, matrix] : uses[v]) readers.push_back({&pool.at(l), matrix});
+    Result<SharedChoice> best = choose_shared_layout(shape, t.dtype.bits, readers);
+    LayoutId l = best ? pool.add(best->mem) : pool.add(row_major(shape));
+    if (l != kNoLayout) chosen[v] = l;
+  }
+  return chosen;
+}
+
+}  // namespace tess::jit::tile
