@@ -29,6 +29,6 @@ std::string print_module(const Module& module, PrintOptions options = {});
 // One kernel, or one instruction of it (without indentation, place and newline; a block's opening
 // as `for %i in 0..4 {`), for messages and traces.
 std::string print_kernel(const Module& module, const Kernel& kernel, PrintOptions options = {});
-std::string print_inst(const Module& module, const Kernel& kernel, const Inst& inst);
+std::string print_inst(const Module& module, const Kernel& kernel, const tess::Inst& inst);
 
 }  // namespace tess::vmasm

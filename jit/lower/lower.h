@@ -15,7 +15,8 @@ namespace tess::jit {
 
 // What a specialised kernel may take for granted about its launch. The launch computes it from the
 // actual arguments; `specialise` writes it into the kernel's header, where every pass reads it.
-// Indexed by value number of the kernel's parameters; shorter vectors: nothing is known of the rest.
+// Indexed by value number of the kernel's parameters; shorter vectors: nothing is known of the
+// rest.
 struct LaunchFacts {
   std::vector<uint32_t> alignment;  // bytes, of a tensor's address; 0: that of its elements
   std::vector<int64_t> divisor;     // of an integer scalar or let; 0 or 1: nothing

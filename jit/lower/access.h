@@ -1,0 +1,53 @@
+// Reading and writing register tiles in global and shared memory: how wide, at which addresses,
+// under which conditions.
+#pragma once
+#include <string>
+
+#include "jit/lower/lowering.h"
+
+namespace tess::jit {
+
+// One access of a thread: `units` pieces of `unit` bytes, elements [first, first + run) in the
+// order `registers`.
+struct AccessPlan {
+  int64_t run = 1;                 // elements that lie side by side, in every thread
+  int unit = 0;                    // bytes an instruction moves; 0: bit by bit (below a byte)
+  std::vector<int64_t> registers;  // run after run: the register of each element
+};
+AccessPlan plan_access(Lowering& l, const Part& part, const TileLayout& layout, bool masked);
+
+// Byte address of the run that begins with register `r`: base register and constant.
+struct Address {
+  Operand base;
+  int32_t offset = 0;
+};
+
+// Where the elements of a part lie, register by register, with what they share computed once.
+// Bits that the thread's part of a coordinate can have.
+uint64_t thread_bits(const TileLayout& l, int dim);
+
+class Addresser {
+ public:
+  Addresser(Lowering& l, const Part& part, const TileLayout& layout);
+  Address at(int64_t reg);          // the byte that element begins in; whole bytes only
+  Operand element_at(int64_t reg);  // element number from the base (b32 shared, b64 global)
+  // Whether the element is inside the bounds; `run` elements from it are, if it is.
+  Operand inside(int64_t reg);
+
+ private:
+  Operand coordinate(int64_t reg, int dim);  // b32, of the part
+  Operand offset_of(int64_t reg, int64_t& constant);
+  Operand swizzled(Operand v);
+  Lowering& l_;
+  const Part& part_;
+  const TileLayout& layout_;
+  std::vector<Operand> thread_;  // by dimension of the part
+  std::vector<uint64_t> thread_bits_;
+  std::vector<Operand> gathered_;
+};
+
+std::string cache_words(const Lowering& l, bool immutable);
+Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad);
+void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask);
+
+}  // namespace tess::jit

@@ -1,0 +1,125 @@
+// Control, ids, and the declaration of shared tiles.
+#include "isa/layout_ops.h"
+#include "isa/numerics.h"
+#include "jit/lower/lowering.h"
+
+namespace tess::jit {
+
+// Where each shared tile lies. One after the other, aligned to what swizzles and descriptors need;
+// what instructions need for themselves comes last.
+void Lowering::plan_shared() {
+  shared_place_.assign(k_.values.size(), 0);
+  uint32_t at = 0;
+  for (const Inst& i : k_.code) {
+    if (i.op != Op::smem) continue;
+    uint32_t v = k_.results(i)[0].index();
+    const Layout* layout = memory_layout(v);
+    if (!layout) return;
+    DType t = k_.values[v].type.dtype;
+    int64_t bits = t.is_bool() ? 8 : t.bits;
+    int64_t bytes = (extent_of(*layout) * bits + 7) / 8;
+    uint32_t align = layout->bits.identity() ? 128 : 1024;
+    at = (at + align - 1) / align * align;
+    shared_place_[v] = at;
+    at += static_cast<uint32_t>(bytes);
+  }
+  scratch_at_ = (at + 127) / 128 * 128;
+}
+
+LOWER(smem) {
+  uint32_t value = l.result_value();
+  const Type& type = l.result_type();
+  MemoryView v;
+  v.space = Space::shared;
+  v.type = type.dtype;
+  v.root = value;
+  v.base = l.emit().shared_address(l.shared_place(value));
+  v.alignment = 128;
+  v.memory = l.memory_layout(value);
+  for (int d = 0; d < type.shape.rank; ++d) {
+    v.dim.push_back(d);
+    v.extent.push_back(b32(static_cast<uint64_t>(type.shape[d])));
+    v.start.push_back(b32(0));
+    v.start_divisor.push_back(int64_t{1} << 30);
+  }
+  l.set_view(0, std::move(v));
+}
+
+LOWER(for_) {
+  Emit& e = l.emit();
+  DType t = l.result_type().dtype;
+  Operand begin = l.arg(0).words[0], end = l.arg(1).words[0];
+  Operand step = l.has_arg(2) ? l.arg(2).words[0] : Operand::imm(1, word_class(t));
+  Operand counter = e.variable(word_class(t), "i");
+  e.assign(counter, begin);
+  l.forget_scalars();
+  e.begin_loop(static_cast<uint32_t>(l.attr(AttrTag::unroll).value_or(0)));
+  Operand now = e.snapshot(counter);
+  Operand done;
+  if (step.is_imm()) {
+    bool down = step.type == RegClass::b32 ? static_cast<int32_t>(step.bits) < 0
+                                           : static_cast<int64_t>(step.bits) < 0;
+    done = down ? e.sle(now, end) : e.sle(end, now);
+  } else {
+    Operand down = e.slt(step, Operand::imm(0, step.type));
+    done = e.or_(e.and_(down, e.sle(now, end)), e.and_(e.not_(down), e.sle(end, now)));
+  }
+  e.control(BlockOp::break_if, {done});
+  l.bind(l.result_value(), {now});
+  l.open_loop({counter, step});
+}
+
+LOWER(while_) {
+  l.forget_scalars();
+  l.emit().begin_loop();
+  l.open_loop({});
+}
+
+LOWER(test) { l.emit().control(BlockOp::break_if, {l.emit().not_(l.arg(0).words[0])}); }
+
+LOWER(if_) {
+  Operand c = l.arg(0).words[0];
+  l.forget_scalars();
+  l.emit().begin_if(c);
+}
+LOWER(else_) {
+  l.forget_scalars();
+  l.emit().begin_else();
+}
+LOWER(end) {
+  Emit& e = l.emit();
+  l.forget_scalars();
+  const Inst& opener = l.kernel().code[l.info().match[l.pc()]];
+  if (opener.op == Op::for_ || opener.op == Op::while_) {
+    auto [counter, step] = l.close_loop();
+    e.begin_latch();
+    if (counter.is_reg()) e.assign(counter, e.add(counter, step));
+  }
+  e.end();
+}
+LOWER(break_) { l.emit().control(BlockOp::break_); }
+LOWER(continue_) { l.emit().control(BlockOp::continue_); }
+LOWER(return_) { l.emit().control(BlockOp::ret); }
+
+LOWER(block_x) { l.set(0, {l.emit().op(BlockOp::ctaid_x, {})}); }
+LOWER(block_y) { l.set(0, {l.emit().op(BlockOp::ctaid_y, {})}); }
+LOWER(block_z) { l.set(0, {l.emit().op(BlockOp::ctaid_z, {})}); }
+LOWER(grid_x) { l.set(0, {l.emit().op(BlockOp::nctaid_x, {})}); }
+LOWER(grid_y) { l.set(0, {l.emit().op(BlockOp::nctaid_y, {})}); }
+LOWER(grid_z) { l.set(0, {l.emit().op(BlockOp::nctaid_z, {})}); }
+LOWER(cluster_rank) {
+  l.set(0, {l.kernel().cluster > 1 ? l.emit().op(BlockOp::cluster_rank, {}) : b32(0)});
+}
+LOWER(device_sms) {
+  HostExpr e;
+  e.tokens = {{HostOp::device_sms, 0}};
+  l.set(0, {l.emit().trunc(l.host_value(e))});
+}
+
+LOWER(move) {
+  Tile t = l.arg(0);
+  if (l.result_type().shape.rank == 0) return l.set(0, t.words);
+  l.set(0, l.broadcast_words(t, l.result_type().shape, l.result_layout()));
+}
+
+}  // namespace tess::jit

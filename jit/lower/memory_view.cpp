@@ -1,0 +1,245 @@
+// Tensors and shared tiles as the lowering sees them: addresses, bounds, strides, and what divides
+// them.
+#include <numeric>
+
+#include "isa/infer.h"
+#include "isa/layout_ops.h"
+#include "isa/numerics.h"
+#include "jit/lower/lowering.h"
+
+namespace tess::jit {
+namespace {
+
+constexpr int64_t kAnything = int64_t{1} << 30;  // what divides 0
+
+int64_t common(int64_t a, int64_t b) { return std::gcd(a, b); }
+int64_t product(int64_t a, int64_t b) {
+  return a >= kAnything / std::max<int64_t>(b, 1) ? kAnything : a * b;
+}
+
+}  // namespace
+
+int64_t Lowering::host_divisor(const HostExpr& e) const {
+  std::vector<std::pair<int64_t, std::optional<int64_t>>> stack;  // divisor; the value if constant
+  for (const HostToken& t : e.tokens) {
+    if (t.op == HostOp::constant) {
+      stack.push_back({t.value ? std::abs(t.value) : kAnything, t.value});
+      continue;
+    }
+    if (t.op == HostOp::param) {
+      const Param& p = k_.params[static_cast<size_t>(t.value)];
+      stack.push_back(
+          {p.dir == Direction::let ? common(host_divisor(p.let), kAnything) : p.divisible, {}});
+      if (p.dir == Direction::let) stack.back().first = std::max(stack.back().first, p.divisible);
+      continue;
+    }
+    int arity = host_op_arity(t.op);
+    if (arity == 0) {
+      stack.push_back({1, {}});
+      continue;
+    }
+    auto b = stack.back();
+    if (arity == 2) stack.pop_back();
+    auto a = stack.back();
+    stack.pop_back();
+    int64_t d = 1;
+    switch (t.op) {
+      case HostOp::add:
+      case HostOp::sub:
+      case HostOp::min:
+      case HostOp::max:
+        d = common(a.first, b.first);
+        break;
+      case HostOp::mul:
+        d = product(a.first, b.first);
+        break;
+      case HostOp::div:
+      case HostOp::cdiv:
+        if (b.second && *b.second > 0 && a.first % *b.second == 0) d = a.first / *b.second;
+        break;
+      case HostOp::neg:
+        d = a.first;
+        break;
+      default:
+        break;
+    }
+    stack.push_back({d, {}});
+  }
+  return stack.empty() ? 1 : stack.back().first;
+}
+
+Operand Lowering::host_value(const HostExpr& e) {
+  if (e.is_constant())
+    return e.constant() >= 0 && e.constant() < int64_t{1} << 31
+               ? b32(static_cast<uint64_t>(e.constant()))
+               : b64(static_cast<uint64_t>(e.constant()));
+  if (e.tokens.size() == 1 && e.tokens[0].op == HostOp::param)
+    return index_of(Ref::value(static_cast<uint32_t>(e.tokens[0].value)));
+  for (size_t i = 0; i < out_.block.params.size(); ++i) {
+    const BlockParam& p = out_.block.params[i];
+    if (p.kind == ParamKind::expression && p.expr == e)
+      return e_.op(BlockOp::param, {b32(i)}, RegClass::b64);
+  }
+  BlockParam p;
+  p.kind = ParamKind::expression;
+  p.type = RegClass::b64;
+  p.expr = e;
+  p.name = "extent";
+  out_.block.params.push_back(p);
+  return e_.op(BlockOp::param, {b32(out_.block.params.size() - 1)}, RegClass::b64);
+}
+
+Operand Lowering::index_of(Ref r) {
+  Tile t = tile_of(r);
+  Operand v = t.words.empty() ? b32(0) : t.words[0];
+  if (v.is_imm() && t.type.is_int()) {
+    int64_t value = decode_int(t.type, v.bits);
+    if (value >= -(int64_t{1} << 31) && value < int64_t{1} << 31)
+      return b32(static_cast<uint64_t>(value));
+    return b64(static_cast<uint64_t>(value));
+  }
+  if (t.type.bits == 64 || t.type == dt::i32_) return v;
+  if (t.type == dt::u32_) return e_.zext(v);
+  return elements(t.type, t.words, 1)[0];  // narrower: extended to b32
+}
+
+Operand Lowering::index_add(Operand a, Operand b) {
+  // i32 + i32 may leave i32: only a constant 0 keeps the narrow form; unless both are constants.
+  if (a.is_imm() && a.bits == 0) return b;
+  if (b.is_imm() && b.bits == 0) return a;
+  Operand sum = e_.add(wide(a), wide(b));
+  if (sum.is_imm() && static_cast<int64_t>(sum.bits) == static_cast<int32_t>(sum.bits))
+    return b32(sum.bits);
+  return sum;
+}
+
+MemoryView Lowering::view_of(uint32_t value, Ref item) {
+  if (value < bindings_.size() && bindings_[value].view) return *bindings_[value].view;
+  MemoryView v;
+  const Type& type = k_.values[value].type;
+  v.space = type.space;
+  v.type = type.dtype;
+  v.root = value;
+  if (value >= k_.params.size() || type.space != Space::global) {
+    broken("memory without a place");
+    v.base = b64(0);
+    return v;
+  }
+  const Param& p = k_.params[value];
+  uint32_t number = 0;
+  for (uint32_t i = 0; i < out_.block.params.size(); ++i) {
+    const BlockParam& bp = out_.block.params[i];
+    if ((bp.kind == ParamKind::pointer || bp.kind == ParamKind::list) && bp.source == value)
+      number = i;
+  }
+  v.base = e_.op(BlockOp::param, {b32(number)}, RegClass::b64);
+  if (!p.list.tokens.empty() && !item.is_none()) {
+    Operand at = e_.mul(wide(index_of(item)), b64(8));
+    v.base = e_.form1("ld.global.nc.b64", {e_.add(v.base, at), b32(0)});
+  }
+  v.alignment = std::max<int64_t>(p.aligned, std::max(1, type.dtype.bits / 8));
+  HostExpr row = HostExpr::of(1);
+  size_t rank = p.shape.size();
+  v.stride.resize(rank);
+  v.stride_divisor.resize(rank);
+  for (size_t d = rank; d-- > 0;) {
+    HostExpr stride = p.strides.empty() ? row : p.strides[d];
+    v.stride[d] = host_value(stride);
+    v.stride_divisor[d] = host_divisor(stride);
+    row = host_apply(HostOp::mul, p.shape[d], row);
+  }
+  for (size_t d = 0; d < rank; ++d) {
+    v.dim.push_back(static_cast<int>(d));
+    v.extent.push_back(host_value(p.shape[d]));
+    v.start.push_back(b32(0));
+    v.start_divisor.push_back(kAnything);
+  }
+  return v;
+}
+
+Part Lowering::part_of(const Access& a) {
+  Part part;
+  MemoryView from = view_of(a.base, a.item);
+  part.view = from;
+  part.view.dim.clear();
+  part.view.extent.clear();
+  auto indices = k_.indices_of(a);
+  bool ring = k_.values[a.base].type.ring;
+  for (size_t i = 0; i < indices.size() && i < from.dim.size(); ++i) {
+    const Index& index = indices[i];
+    size_t s = static_cast<size_t>(from.dim[i]);
+    bool tile = index.kind == IndexKind::point && index.start.is_value() &&
+                k_.values[index.start.index()].type.is_tile();
+    Operand at = b32(0);
+    int64_t at_divisor = kAnything;
+    if (!tile && index.kind != IndexKind::all) {
+      at = index_of(index.start);
+      at_divisor = facts_.divisor(index.start);
+      if (at.is_imm() && at.bits == 0) at_divisor = kAnything;
+    }
+    int64_t n = 1;
+    if (ring && i == 0) {  // use number u: slot u mod N, for negative ones too
+      Operand slots = from.extent[i];
+      Operand u = at.type == RegClass::b64 ? e_.trunc(at) : at;
+      at = e_.op(BlockOp::urem, {u, slots});
+      at_divisor = 1;
+    } else {
+      if (tile) {
+        part.gather_dim = part.view.rank();
+        part.gather = tile_of(index.start);
+        n = part.gather.shape[0];
+      } else if (index.kind == IndexKind::range) {
+        n = index.extent;
+      } else if (index.kind == IndexKind::all && from.extent[i].is_imm()) {
+        n = static_cast<int64_t>(from.extent[i].bits);
+      }
+      Bound bound;
+      bound.dim = tile || index.kind != IndexKind::point ? part.view.rank() : -1;
+      bound.origin = at;
+      bound.extent = from.extent[i];
+      bound.origin_divisor = at_divisor;
+      bound.extent_divisor = 1;
+      if (bound.extent.is_imm()) {
+        int64_t extent = static_cast<int64_t>(bound.extent.bits);
+        bound.extent_divisor = extent ? extent : kAnything;
+      } else if (from.root < k_.params.size() && from.root == a.base) {
+        bound.extent_divisor = host_divisor(k_.params[a.base].shape[i]);
+      }
+      bool inside = index.kind == IndexKind::all;
+      if (!tile && at.is_imm() && bound.extent.is_imm()) {
+        int64_t first = static_cast<int32_t>(at.bits);
+        inside |= at.type == RegClass::b32 && first >= 0 &&
+                  first + n <= static_cast<int64_t>(bound.extent.bits);
+      }
+      if (bound.origin.type != bound.extent.type) {
+        bound.origin = wide(bound.origin);
+        bound.extent = bound.extent.type == RegClass::b32 ? e_.zext(bound.extent) : bound.extent;
+      }
+      if (!inside) part.bounds.push_back(bound);
+    }
+    part.view.start[s] = index_add(part.view.start[s], at);
+    part.view.start_divisor[s] = common(part.view.start_divisor[s], at_divisor);
+    if (tile || index.kind != IndexKind::point) {
+      part.view.dim.push_back(static_cast<int>(s));
+      part.view.extent.push_back(b32(static_cast<uint64_t>(n)));
+      part.shape.push(n);
+    }
+  }
+  return part;
+}
+
+Part Lowering::part_of_arg(size_t i) {
+  Ref r = arg_ref(i);
+  if (r.is_access()) return part_of(k_.accesses[r.index()]);
+  Part part;
+  part.view = view_of(r.index());
+  for (const Operand& e : part.view.extent)
+    part.shape.push(e.is_imm() ? static_cast<int64_t>(e.bits) : kDynamic);
+  return part;
+}
+
+void Lowering::set_view(size_t result, MemoryView view) {
+  bindings_[result_value(result)].view = std::move(view);
+}
+
+}  // namespace tess::jit
