@@ -625,11 +625,16 @@ class Parser {
           v[i] = uint32_t(tok_.bits);
           advance();
         }
-        if (v[1]) file = v[0], line = v[1], col = v[2];
-        if (tok_.kind != Tok::end && tok_.line == at) {
-          lex_.skip_line();
+        // Inside an inlined function it is the place of the call that is the program's own line.
+        while (tok_.kind != Tok::end && tok_.line == at) {
+          bool called = tok_.kind == Tok::word && tok_.text == "inlined_at";
           advance();
+          for (int i = 0; called && i < 3 && tok_.kind == Tok::integer && tok_.line == at; ++i) {
+            v[i] = uint32_t(tok_.bits);
+            advance();
+          }
         }
+        if (v[1]) file = v[0], line = v[1], col = v[2];
         continue;
       }
       if (accept(".reg")) {
