@@ -29,14 +29,19 @@ struct Shown {
   const void* data;  // valid during the call
 };
 
+// When asynchronous operations complete: at once, at the last legal moment (when a wait needs them
+// or nothing else can move), or at moments and with a strand order that `seed` gives.
+enum class Async : uint8_t { early, late, random };
+
 struct Options {
   Limits limits;
+  Async async = Async::early;
   uint32_t threads = 0;               // 0: as many as cores
   bool naive = false;                 // the obviously right kernels only, no fused or SIMD paths
   bool report_out_of_bounds = false;  // an out-of-bounds load or store traps instead of pad/drop
   bool trace_every_value = false;     // on_trace for every register result (of `trace_block`)
   int64_t trace_block[3] = {0, 0, 0};
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // of the order in which blocks start, and of Async::random
   int64_t device_sms = 132;
   const std::atomic<bool>* interrupt =
       nullptr;  // set from any thread: run() ends with an error soon

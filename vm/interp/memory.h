@@ -36,8 +36,9 @@ struct View {
   uint64_t origin = 0;  // bit of coordinate (0, .., 0); meaningless by itself if out of bounds
   DType type;
   uint8_t rank = 0;
-  bool ring = false;     // dimension 0 is indexed by use number
-  bool nothing = false;  // no element is in bounds
+  bool ring = false;       // dimension 0 is indexed by use number
+  bool nothing = false;    // no element is in bounds
+  bool immutable = false;  // for the whole launch
   int64_t extent[limits::max_rank] = {}, stride[limits::max_rank] = {};  // elements
   int64_t lo[limits::max_rank] = {}, hi[limits::max_rank] = {};          // in bounds: lo <= i < hi
   // Of an alias: besides the bounds, elements lie inside [first_bit, last_bit).
@@ -55,7 +56,7 @@ struct Region {
   uint64_t origin = 0;
   DType type;
   int rank = 0;
-  bool nothing = false;
+  bool nothing = false, immutable = false;
   int64_t n[limits::max_rank], stride[limits::max_rank], lo[limits::max_rank], hi[limits::max_rank];
   int gather_dim = -1;  // this dimension's coordinate comes from `gather`, bounded by lo and hi
   const int32_t* gather = nullptr;

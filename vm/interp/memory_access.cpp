@@ -44,6 +44,7 @@ Flow resolve(Strand& s, const AccessPlan& plan, Region& r) {
   r.type = v.type;
   r.rank = 0;
   r.nothing = v.nothing;
+  r.immutable = v.immutable;
   r.gather_dim = -1;
   r.gather = nullptr;
   r.written = v.written;
@@ -111,6 +112,7 @@ Flow resolve_view(Strand& s, const AccessPlan& plan, View& out) {
   out.origin = v.origin;
   out.type = v.type;
   out.nothing = v.nothing;
+  out.immutable = v.immutable;
   out.written = v.written;
   out.limited = v.limited;
   out.first_bit = v.first_bit;

@@ -1,6 +1,7 @@
 // Shared by the kernels that read and write memory.
 #pragma once
 #include "vm/interp/program.h"
+#include "vm/interp/races.h"
 
 namespace tess::interp {
 
@@ -23,6 +24,19 @@ Run single(const Run& run, int64_t i);
 
 bool run_written(const Written& w, DType t, const Run& run);
 void mark_written(Written& w, DType t, const Run& run);
+
+// Of the tile that a memory operand with static extents names.
+Shape shape_of(const AccessPlan& plan);
+// The `pad` attribute as a carrier; 0 without one.
+uint64_t pad_carrier(const Binder& b, DType t);
+
+// A strand's own access to the whole region, or to one run of it.
+inline Flow touch(Strand& s, const Region& r, Touch t, uint32_t name) {
+  return s.tracked ? check_region(s, r, t, by_strand(s), name) : Flow::next;
+}
+inline Flow touch(Strand& s, const Region& r, const Run& run, Touch t, uint32_t name) {
+  return s.tracked ? check_run(s, r, run, t, by_strand(s), name) : Flow::next;
+}
 
 std::string memory_name(const Strand& s, uint32_t value);
 Flow report_bounds(Strand& s, uint32_t value);

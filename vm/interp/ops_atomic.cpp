@@ -10,22 +10,9 @@
 #include "vm/interp/memory_ops.h"
 
 namespace tess::interp {
-namespace {
 
-struct Atomic {
-  Op op;
-  AccessPlan plan;
-  Operand d, v, expected;  // d and expected may be absent
-  MaskView v_at, expected_at, mask;
-  bool report = false;
-  bool deferred = false;  // a float without result: applied at the block's turn
-  bool shared_by_threads = false;
-};
-
-// What memory holds afterwards, as codes.
-uint64_t combined(const Atomic& x, uint64_t old, uint64_t v, uint64_t expected) {
-  DType t = x.v.type;
-  switch (x.op) {
+uint64_t atomic_combined(Op op, DType t, uint64_t old, uint64_t v, uint64_t expected) {
+  switch (op) {
     case Op::atomic_add: {
       if (t == dt::f32_) {
         float sum = std::bit_cast<float>(static_cast<uint32_t>(old)) +
@@ -49,6 +36,23 @@ uint64_t combined(const Atomic& x, uint64_t old, uint64_t v, uint64_t expected) 
     default:
       return old == expected ? v : old;  // cas
   }
+}
+
+namespace {
+
+struct Atomic {
+  Op op;
+  AccessPlan plan;
+  Operand d, v, expected;  // d and expected may be absent
+  MaskView v_at, expected_at, mask;
+  bool report = false;
+  bool deferred = false;  // a float without result: applied at the block's turn
+  bool shared_by_threads = false;
+  bool acquires = false, releases = false;
+};
+
+uint64_t combined(const Atomic& x, uint64_t old, uint64_t v, uint64_t expected) {
+  return atomic_combined(x.op, x.v.type, old, v, expected);
 }
 
 template <class T>
@@ -102,9 +106,26 @@ bool apply(const Atomic& x, const Region& r, const Sources& from) {
   return known;
 }
 
+// What the operation orders, word by word; without an order it takes part in what fences order.
+Flow order_words(Strand& s, const Atomic& x, const Region& r) {
+  Flow flow = Flow::next;
+  walk(r, [&](const Run& run) {
+    for (int64_t i = 0; i < run.n && flow == Flow::next; ++i) {
+      Run one = single(run, i);
+      if (x.mask && !x.mask.at(s, one.tile)) continue;
+      flow = touch(s, r, one, Touch::atomic, x.plan.base);
+      const uint8_t* word = r.base + one.bit / 8;
+      acquire_word(s, word, !x.acquires);
+      release_word(s, word, !x.releases);
+    }
+  });
+  return flow;
+}
+
 Flow run_atomic(Strand& s, const Atomic& x) {
   Region r;
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
+  if (s.tracked && order_words(s, x, r) != Flow::next) return Flow::trap;
   if (s.launch->ordered) ++s.launch->memory_changes;
   if (x.report && !x.mask && !r.inside()) return report_bounds(s, x.plan.base);
   Sources from{x.v.at(s), x.expected ? x.expected.at(s) : nullptr,
@@ -148,19 +169,14 @@ void bind_atomic(Binder& b) {
   if (cas) x.expected = b.arg(1);
   x.v = b.arg(cas ? 2 : 1);
   if (b.n_results()) x.d = b.result();
-  Shape tile;
-  if (x.plan.n_positions == 0) tile = x.plan.base_type.shape;
-  for (int d = 0; d < x.plan.n_positions; ++d) {
-    const AccessPlan::Position& p = x.plan.position[d];
-    if (p.gather) tile.push(p.start.n);
-    else if (p.kind == IndexKind::range) tile.push(p.extent);
-    else if (p.kind == IndexKind::all) tile.push(x.plan.base_type.shape[d]);
-  }
+  Shape tile = shape_of(x.plan);
   x.v_at = MaskView(x.v, tile);
   x.expected_at = MaskView(x.expected, tile);
   size_t mask = cas ? 3 : 2;
   if (b.has_arg(mask)) x.mask = MaskView(b.arg(mask), tile);
   x.report = b.options().report_out_of_bounds;
+  x.acquires = b.has(AttrTag::acquire) || b.has(AttrTag::acq_rel);
+  x.releases = b.has(AttrTag::release) || b.has(AttrTag::acq_rel);
   bool global = x.plan.base_type.space == Space::global;
   x.deferred = global && !b.program().ordered && x.v.type.is_float();
   x.shared_by_threads = global && !b.program().ordered && !x.deferred;

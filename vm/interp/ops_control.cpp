@@ -109,6 +109,8 @@ KERNEL(end) {
       return b.emit<run_next_iteration>(for_loop(b, opened_by));
     case Op::while_:
       return b.emit<run_jump>(Jump{opened_by + 1});
+    case Op::warps:
+      return b.emit<run_return>(Jump{});
     default:
       return b.emit<run_nothing>(Jump{});
   }

@@ -23,6 +23,7 @@ Flow run_show(Strand& s, const ShowPlan& x) {
   auto note = std::make_unique<Deferred::Note>();
   note->is_trace = x.is_trace;
   note->pc = s.running;
+  note->strand = s.number;
   note->name = x.name;
   note->type = Type{Space::reg, false, x.a.type, x.a.shape};
   note->data.assign(x.a.at(s), x.a.at(s) + x.a.size());

@@ -3,22 +3,14 @@
 #include <cstring>
 
 #include "vm/interp/bulk.h"
-#include "vm/interp/elementwise.h"
 #include "vm/interp/gemm.h"
-#include "vm/interp/memory_ops.h"
+#include "vm/interp/matrix.h"
 #include "vm/interp/nd_copy.h"
 
 namespace tess::interp {
-namespace {
 
-// An operand in registers, or in shared memory and then copied to scratch first.
-struct Source {
-  Operand o;
-  bool in_memory = false;
-  AccessPlan plan;
-};
-Source source_of(Binder& b, size_t i) {
-  Source x;
+MatrixSource matrix_source(Binder& b, size_t i) {
+  MatrixSource x;
   x.in_memory = b.is_memory(i);
   if (!x.in_memory) {
     x.o = b.arg(i);
@@ -26,22 +18,17 @@ Source source_of(Binder& b, size_t i) {
   }
   x.plan = b.access(i);
   x.o.type = x.plan.type;
-  Shape all = x.plan.base_type.shape;
-  if (x.plan.n_positions == 0) x.o.shape = all;
-  for (int d = 0; d < x.plan.n_positions; ++d) {
-    const AccessPlan::Position& p = x.plan.position[d];
-    if (p.gather) x.o.shape.push(p.start.n);
-    else if (p.kind == IndexKind::range) x.o.shape.push(p.extent);
-    else if (p.kind == IndexKind::all) x.o.shape.push(all[d]);
-  }
+  x.o.shape = shape_of(x.plan);
   x.o.n = x.o.shape.elements();
   x.o.reg = b.scratch(static_cast<uint64_t>(x.o.size()));
   return x;
 }
-Flow fetch(Strand& s, const Source& x) {
+Flow fetch(Strand& s, const MatrixSource& x, const Dated& dated) {
   if (!x.in_memory) return Flow::next;
   Region r;
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
+  if (s.tracked && check_region(s, r, Touch::read, dated, x.plan.base) != Flow::next)
+    return Flow::trap;
   uint8_t* d = x.o.at(s);
   if (!r.inside()) std::memset(d, 0, static_cast<size_t>(x.o.size()));
   bool unwritten = false;
@@ -52,21 +39,16 @@ Flow fetch(Strand& s, const Source& x) {
   return unwritten ? report_unwritten(s, x.plan.base) : Flow::next;
 }
 
+namespace {
+
 uint64_t fused(Element& e) {
   if (e.t.is_float()) return fma_code(e.t, e.a, e.b, e.c);
   return truncated(e.t, e.a * e.b + e.c);
 }
 uint64_t added(Element& e) { return arith_any(e.t, '+', e.a, e.b); }
 
-struct Loop {
-  Elementwise e;
-  StripFn fn = nullptr;
-  void run(void* d, const void* a, const void* b, const void* c, int64_t n) const {
-    fn({d, {a, b, c}, static_cast<size_t>(n), e.in[0], e.out, &e, nullptr});
-  }
-};
-Loop loop_of(DType t, FastOp op, Naive naive, int n_in, bool go_naive) {
-  Loop l;
+MatrixLoop loop_of(DType t, FastOp op, Naive naive, int n_in, bool go_naive) {
+  MatrixLoop l;
   l.e.naive = naive;
   l.e.op = op;
   l.e.in[0] = l.e.in[1] = l.e.in[2] = l.e.out = t;
@@ -74,16 +56,6 @@ Loop loop_of(DType t, FastOp op, Naive naive, int n_in, bool go_naive) {
   l.fn = choose_loop(l.e, go_naive);
   return l;
 }
-
-struct Mma {
-  Source a, b;
-  Operand c, d;
-  int64_t batch = 1, m = 0, n = 0, k = 0, promote = 0;
-  bool naive = false;
-  Loop fma, add;
-  // Operands in the accumulator's type, a row of products, a partial sum: scratch, or kNoRegister.
-  uint64_t wide_a = kNoRegister, wide_b = kNoRegister, row = kNoRegister, part = kNoRegister;
-};
 
 // c += a[:, from:to] · b[from:to, :] in the accumulator's carriers.
 void multiply(Strand& s, const Mma& x, const uint8_t* a, const uint8_t* b, uint8_t* c, int64_t from,
@@ -111,8 +83,10 @@ void multiply(Strand& s, const Mma& x, const uint8_t* a, const uint8_t* b, uint8
     }
 }
 
-Flow run_mma(Strand& s, const Mma& x) {
-  if (fetch(s, x.a) != Flow::next || fetch(s, x.b) != Flow::next) return Flow::trap;
+}  // namespace
+
+Flow run_mma(Strand& s, const Mma& x, const Dated& dated) {
+  if (fetch(s, x.a, dated) != Flow::next || fetch(s, x.b, dated) != Flow::next) return Flow::trap;
   DType t = x.d.type;
   uint8_t* d = x.d.at(s);
   if (x.c.n == 1) fill_carriers(x.d.bytes(), d, x.d.n, x.c.at(s));
@@ -143,11 +117,17 @@ Flow run_mma(Strand& s, const Mma& x) {
   return Flow::next;
 }
 
+namespace {
+
+Flow run_mma_now(Strand& s, const Mma& x) {
+  return run_mma(s, x, s.tracked ? by_strand(s) : Dated{});
+}
+
 // dot: rows side by side, so that the chain over the last dimension is a loop over vectors of rows.
 struct Dot {
   Operand a, b, c, d;
   int64_t rows, k;
-  Loop fma;
+  MatrixLoop fma;
   bool naive;
   uint64_t wide_a, wide_b, turned_a, turned_b;  // scratch for one group of rows
 };
@@ -185,10 +165,10 @@ Flow run_dot(Strand& s, const Dot& x) {
 
 }  // namespace
 
-KERNEL(mma) {
+Mma mma_of(Binder& b) {
   Mma x;
-  x.a = source_of(b, 0);
-  x.b = source_of(b, 1);
+  x.a = matrix_source(b, 0);
+  x.b = matrix_source(b, 1);
   x.c = b.arg(2);
   x.d = b.result();
   const Shape &sa = x.a.o.shape, &sb = x.b.o.shape;
@@ -206,8 +186,10 @@ KERNEL(mma) {
   if (x.b.o.type != t) x.wide_b = b.scratch(static_cast<uint64_t>(x.b.o.n) * bytes);
   x.row = b.scratch(static_cast<uint64_t>(x.n) * bytes);
   if (x.promote) x.part = b.scratch(static_cast<uint64_t>(x.m * x.n) * bytes);
-  b.emit<run_mma>(x);
+  return x;
 }
+
+KERNEL(mma) { b.emit<run_mma_now>(mma_of(b)); }
 
 KERNEL(dot) {
   Dot x;

@@ -66,6 +66,26 @@ Run single(const Run& run, int64_t i) {
           1};
 }
 
+uint64_t pad_carrier(const Binder& b, DType t) {
+  uint64_t carrier = 0, code = 0;
+  if (auto pad = b.attr(AttrTag::pad)) code = b.kernel().constants[static_cast<size_t>(*pad)].code;
+  set_carrier(t, &carrier, 0, code);
+  return carrier;
+}
+
+Shape shape_of(const AccessPlan& plan) {
+  Shape tile;
+  const Shape& all = plan.base_type.shape;
+  if (plan.n_positions == 0) tile = all;
+  for (int d = 0; d < plan.n_positions; ++d) {
+    const AccessPlan::Position& p = plan.position[d];
+    if (p.gather) tile.push(p.start.n);
+    else if (p.kind == IndexKind::range) tile.push(p.extent);
+    else if (p.kind == IndexKind::all) tile.push(all[d]);
+  }
+  return tile;
+}
+
 namespace {
 
 struct Load {
@@ -79,6 +99,7 @@ struct Load {
 Flow run_load(Strand& s, const Load& x) {
   Region r;
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
+  if (!x.mask && touch(s, r, Touch::read, x.plan.base) != Flow::next) return Flow::trap;
   uint8_t* d = x.d.at(s);
   bool inside = r.inside();
   if (!inside && x.report && !x.mask) return report_bounds(s, x.plan.base);
@@ -92,7 +113,7 @@ Flow run_load(Strand& s, const Load& x) {
     for (int64_t i = 0; i < x.d.n; ++i) wanted += x.mask.at(s, i);
     if (reached != wanted) return report_bounds(s, x.plan.base);
   }
-  bool unwritten = false;
+  bool unwritten = false, raced = false;
   walk(r, [&](const Run& run) {
     if (!x.mask) {
       if (r.written && !run_written(*r.written, r.type, run)) unwritten = true;
@@ -101,10 +122,12 @@ Flow run_load(Strand& s, const Load& x) {
     for (int64_t i = 0; i < run.n; ++i) {
       Run one = single(run, i);
       if (!x.mask.at(s, one.tile)) continue;
+      if (!raced) raced = touch(s, r, one, Touch::read, x.plan.base) != Flow::next;
       if (r.written && !run_written(*r.written, r.type, one)) unwritten = true;
       load_run(r.type, r.base, one, d);
     }
   });
+  if (raced) return Flow::trap;
   return unwritten ? report_unwritten(s, x.plan.base) : Flow::next;
 }
 
@@ -123,6 +146,7 @@ Flow run_store(Strand& s, const Store& x) {
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
   if (s.launch->ordered) ++s.launch->memory_changes;
   if (x.report && !r.inside() && !x.mask) return report_bounds(s, x.plan.base);
+  if (!x.mask && touch(s, r, Touch::write, x.plan.base) != Flow::next) return Flow::trap;
   const uint8_t* v = x.v.at(s);
   int bytes = x.v.bytes();
   if (!x.value.dense) {
@@ -133,20 +157,32 @@ Flow run_store(Strand& s, const Store& x) {
         std::memcpy(out + i * bytes, v + x.value.offset(i) * bytes, static_cast<size_t>(bytes));
     v = out;
   }
+  bool raced = false;
   walk(r, [&](const Run& run) {
     if (!x.mask) {
       store_run(r.type, v, r.base, run);
       if (r.written) mark_written(*r.written, r.type, run);
       return;
     }
-    for (int64_t i = 0; i < run.n; ++i) {
+    for (int64_t i = 0; i < run.n && !raced; ++i) {
       Run one = single(run, i);
       if (!x.mask.at(s, one.tile)) continue;
+      raced = touch(s, r, one, Touch::write, x.plan.base) != Flow::next;
+      if (raced) return;
       store_run(r.type, v, r.base, one);
       if (r.written) mark_written(*r.written, r.type, one);
     }
   });
-  return Flow::next;
+  return raced ? Flow::trap : Flow::next;
+}
+
+// The view as a region, for what is known of its memory.
+Region memory_of(const View& v) {
+  Region r;
+  r.base = v.base;
+  r.type = v.type;
+  r.immutable = v.immutable;
+  return r;
 }
 
 // gather and scatter: one index tile per dimension.
@@ -184,6 +220,8 @@ Flow run_gather(Strand& s, const Indexed& x) {
       std::memcpy(d + i * bytes, &x.pad, static_cast<size_t>(bytes));
       continue;
     }
+    if (s.tracked && touch(s, memory_of(*v), one, Touch::read, x.plan.base) != Flow::next)
+      return Flow::trap;
     if (v->written && !run_written(*v->written, v->type, one))
       return report_unwritten(s, x.plan.base);
     load_run(v->type, v->base, one, d);
@@ -211,17 +249,12 @@ Flow run_scatter(Strand& s, const Indexed& x) {
       if (x.report) return report_bounds(s, x.plan.base);
       continue;
     }
+    if (s.tracked && touch(s, memory_of(*v), one, Touch::write, x.plan.base) != Flow::next)
+      return Flow::trap;
     store_run(v->type, x.value.at(s), v->base, one);
     if (v->written) mark_written(*v->written, v->type, one);
   }
   return Flow::next;
-}
-
-uint64_t pad_of(const Binder& b, DType t) {
-  uint64_t carrier = 0, code = 0;
-  if (auto pad = b.attr(AttrTag::pad)) code = b.kernel().constants[static_cast<size_t>(*pad)].code;
-  set_carrier(t, &carrier, 0, code);
-  return carrier;
 }
 
 struct Smem {
@@ -246,7 +279,9 @@ Flow run_smem(Strand& s, const Smem& x) {
   v.written = &s.shared_written[x.value];
   if (!v.written->reset(static_cast<uint64_t>(stride) * v.type.bits, v.type.bits))
     return trap(s, diag::run_memory_limit, "no memory for shared memory's bookkeeping");
-  return Flow::next;
+  if (!s.tracked) return Flow::next;
+  uint64_t bytes = (static_cast<uint64_t>(stride) * v.type.bits + 7) / 8;
+  return check_bytes(s, v.base, bytes, Touch::write, by_strand(s), x.value);
 }
 
 struct Alias {
@@ -274,6 +309,7 @@ Flow run_alias(Strand& s, const Alias& x) {
   v.base = base->base;
   v.type = x.type.dtype;
   v.rank = x.type.shape.rank;
+  v.immutable = base->immutable;
   v.written = base->written;
   v.origin = base->origin + static_cast<uint64_t>(byte) * 8;
   if (v.type.bits >= 16 && (reinterpret_cast<uintptr_t>(v.base) * 8 + v.origin) % v.type.bits)
@@ -300,6 +336,10 @@ Flow run_alias(Strand& s, const Alias& x) {
 
 struct Nothing {};
 Flow run_nothing(Strand&, const Nothing&) { return Flow::next; }
+Flow run_fence(Strand& s, const Nothing&) {
+  if (s.tracked) memory_fence(s);
+  return Flow::next;
+}
 
 }  // namespace
 
@@ -308,7 +348,7 @@ KERNEL(load) {
   x.plan = b.access(0);
   x.d = b.result();
   if (b.has_arg(1)) x.mask = MaskView(b.arg(1), x.d.shape);
-  x.pad = pad_of(b, x.d.type);
+  x.pad = pad_carrier(b, x.d.type);
   x.report = b.options().report_out_of_bounds;
   b.emit<run_load>(x);
 }
@@ -317,14 +357,7 @@ KERNEL(store) {
   Store x;
   x.plan = b.access(1);
   x.v = b.arg(0);
-  Shape tile;
-  if (x.plan.n_positions == 0) tile = x.plan.base_type.shape;
-  for (int d = 0; d < x.plan.n_positions; ++d) {
-    const AccessPlan::Position& p = x.plan.position[d];
-    if (p.gather) tile.push(p.start.n);
-    else if (p.kind == IndexKind::range) tile.push(p.extent);
-    else if (p.kind == IndexKind::all) tile.push(x.plan.base_type.shape[d]);
-  }
+  Shape tile = shape_of(x.plan);
   x.n = tile.elements();
   x.value = MaskView(x.v, tile);
   if (!x.value.dense) x.spread = b.scratch(static_cast<uint64_t>(x.n * x.v.bytes()));
@@ -344,7 +377,7 @@ KERNEL(gather) {
   }
   size_t last = b.n_args() - 1;
   if (b.has_arg(last)) x.mask = MaskView(b.arg(last), x.value.shape);
-  x.pad = pad_of(b, x.value.type);
+  x.pad = pad_carrier(b, x.value.type);
   x.report = b.options().report_out_of_bounds;
   b.emit<run_gather>(x);
 }
@@ -375,9 +408,8 @@ KERNEL(scatter) {
 }
 
 KERNEL(prefetch) { b.emit<run_nothing>(Nothing{}); }
-// A block's own accesses happen in program order, and other blocks see them by the atomics, waits
-// and locks themselves.
-KERNEL(fence) { b.emit<run_nothing>(Nothing{}); }
+// Other blocks see a block's accesses in program order; a fence matters to the check of races only.
+KERNEL(fence) { b.emit<run_fence>(Nothing{}); }
 KERNEL(smem) {
   uint32_t v = b.result_value();
   b.emit<run_smem>(Smem{v, b.program().shared_place[v], b.result_type(), true});

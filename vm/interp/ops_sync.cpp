@@ -1,5 +1,5 @@
-// Kernels of barriers, locks and waits. A block has one strand, whose instructions run one after
-// another, so that barriers inside of a block hold by themselves.
+// Kernels of locks and waits, and of the barriers inside of a strand: its instructions run one
+// after another, so that those hold by themselves.
 #include <fmt/format.h>
 
 #include <cstring>
@@ -19,6 +19,7 @@ struct Word {
   AccessPlan plan;
   Operand value;
   AttrTag compare = AttrTag::eq;
+  bool relaxed = false;
 };
 
 // The one element of the access as a code, and where it is; traps if it is out of bounds.
@@ -27,7 +28,7 @@ Flow find_word(Strand& s, const Word& x, uint8_t*& place) {
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
   place = nullptr;
   walk(r, [&](const Run& run) { place = r.base + run.bit / 8; });
-  if (place) return Flow::next;
+  if (place) return touch(s, r, Touch::atomic, x.plan.base);
   return trap(s, diag::run_sync_bounds,
               fmt::format("`{}` is indexed out of bounds", memory_name(s, x.plan.base)));
 }
@@ -40,6 +41,7 @@ Flow run_lock(Strand& s, const Word& x) {
     return Flow::suspend;
   }
   set_carrier(dt::i32_, place, 0, 1);
+  if (s.tracked) acquire_word(s, place, false);
   ++s.launch->memory_changes;
   return Flow::next;
 }
@@ -50,6 +52,7 @@ Flow run_unlock(Strand& s, const Word& x) {
     return trap(s, diag::run_unlock,
                 fmt::format("`unlock` of `{}`, which is not locked", memory_name(s, x.plan.base)));
   set_carrier(dt::i32_, place, 0, 0);
+  if (s.tracked) release_word(s, place, false);
   ++s.launch->memory_changes;
   return Flow::next;
 }
@@ -75,7 +78,10 @@ Flow run_wait(Strand& s, const Word& x) {
   if (find_word(s, x, place) != Flow::next) return Flow::trap;
   DType t = x.value.type;
   uint64_t found = carrier_code(t, place, 0), wanted = carrier_code(t, x.value.at(s), 0);
-  if (holds(x.compare, compare_codes(t, found, wanted))) return Flow::next;
+  if (holds(x.compare, compare_codes(t, found, wanted))) {
+    if (s.tracked) acquire_word(s, place, x.relaxed);
+    return Flow::next;
+  }
   auto text = [&](uint64_t code) {
     int64_t v = decode_int(t, code);
     return t.is_signed() ? fmt::format("{}", v) : fmt::format("{}", static_cast<uint64_t>(v));
@@ -118,6 +124,7 @@ Word word(Binder& b) {
   if (b.n_args() > 1) x.value = b.arg(1);
   for (AttrTag tag : {AttrTag::eq, AttrTag::ne, AttrTag::lt, AttrTag::le, AttrTag::gt, AttrTag::ge})
     if (b.has(tag)) x.compare = tag;
+  x.relaxed = b.has(AttrTag::relaxed);
   return x;
 }
 

@@ -83,6 +83,14 @@ bool may_fuse(const Kernel& k, const Inst& inst) {
   }
 }
 
+SectionShape section_of(const Kernel& k, uint32_t pc) {
+  const Inst& inst = k.code[pc];
+  auto number = [&](Ref r) { return static_cast<uint32_t>(k.constants[r.index()].code); };
+  uint32_t warps = number(k.args(inst)[1]) - number(k.args(inst)[0]);
+  uint32_t by = static_cast<uint32_t>(k.attr(inst, AttrTag::by).value_or(warps));
+  return {by, warps / by};
+}
+
 struct Decoder {
   Program& p;
   const Kernel& k;
@@ -237,6 +245,8 @@ struct Decoder {
         at += 2 * kCell;
       }
     place_poison(at);
+    place_wgmma(at);
+    p.scalar_bytes = at;
     at = aligned(at);
     // Tiles share places by lifetime.
     std::vector<uint32_t> order;
@@ -306,6 +316,61 @@ struct Decoder {
       if (poisons_[v]) p.poison_reg[v] = at++;
   }
 
+  // A word for each result of a `wgmma`: the clock of its group, or 0.
+  void place_wgmma(uint64_t& at) {
+    p.wgmma_reg.assign(k.values.size(), kNoRegister);
+    for (const Inst& inst : k.code) {
+      if (inst.op != Op::wgmma) continue;
+      uint64_t& reg = p.wgmma_reg[k.results(inst)[0].index()];
+      if (reg != kNoRegister) continue;
+      at = (at + 3) / 4 * 4;
+      reg = at;
+      at += 4;
+    }
+  }
+
+  void find_strands() {
+    for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
+      const Inst& inst = k.code[pc];
+      switch (inst.op) {
+        case Op::parallel:
+          p.strands_per_block = std::max(p.strands_per_block, 1 + strands_of(pc));
+          p.tracked = true;
+          break;
+        case Op::mbar: {
+          const Type& t = k.values[k.results(inst)[0].index()].type;
+          uint32_t slots = static_cast<uint32_t>(t.shape[0]);
+          p.mbar_values.push_back(
+              {k.results(inst)[0].index(), slots,
+               static_cast<uint32_t>(k.attr(inst, AttrTag::count).value_or(1))});
+          p.mbar_slots += slots;
+          p.tracked = true;
+          break;
+        }
+        case Op::wgmma:
+        case Op::copy_async:
+        case Op::copy_bulk:
+        case Op::tma_load:
+        case Op::tma_store:
+        case Op::tma_reduce:
+        case Op::cluster_map:
+        case Op::cluster_sync:
+        case Op::barrier_named:
+        case Op::barrier_named_arrive:
+          p.tracked = true;
+          break;
+        default:
+          break;
+      }
+    }
+  }
+  uint32_t strands_of(uint32_t parallel) const {
+    uint32_t n = 0;
+    for (uint32_t pc = parallel + 1; k.code[pc].op == Op::warps; pc = info.match[pc] + 1)
+      n += section_of(k, pc).strands;
+    return n;
+  }
+
   void place_shared() {
     p.shared_place.assign(k.values.size(), 0);
     std::vector<bool> placed(k.values.size());
@@ -356,6 +421,7 @@ struct Decoder {
         case Op::unlock:
         case Op::wait:
         case Op::grid_sync:
+        case Op::tma_reduce:
           p.ordered = true;
           break;
         default:
@@ -434,6 +500,22 @@ struct Decoder {
             fmt::format("`{}` has no value here: `undef` was its last assignment", c.name[i]));
     return Flow::next;
   }
+  struct InFlight {
+    std::vector<uint64_t> reg;
+    std::vector<std::string> name;
+  };
+  static Flow check_in_flight(Strand& s, const InFlight& c) {
+    for (size_t i = 0; i < c.reg.size(); ++i)
+      if (*reinterpret_cast<const uint32_t*>(s.regs + c.reg[i]) > s.wgmma.done)
+        return trap(
+            s, diag::run_wgmma_result,
+            fmt::format("`{}` is the result of a `wgmma` that was not waited for", c.name[i]));
+    return Flow::next;
+  }
+  static Flow clear_in_flight(Strand& s, const InFlight& c) {
+    for (uint64_t reg : c.reg) std::memset(s.regs + reg, 0, 4);
+    return Flow::next;
+  }
   struct Unpoison {
     std::vector<uint64_t> reg;
   };
@@ -452,6 +534,7 @@ struct Decoder {
     auto note = std::make_unique<Deferred::Note>();
     *note = {true,
              t.pc,
+             s.number,
              t.name,
              Type{Space::reg, false, t.o.type, t.o.shape},
              {t.o.at(s), t.o.at(s) + t.o.size()}};
@@ -488,6 +571,21 @@ struct Decoder {
     for (Ref r : results)
       if (p.poison_reg[r.index()] != kNoRegister && !may_read)
         assigned.reg.push_back(p.poison_reg[r.index()]);
+    InFlight pending, settled;
+    bool wgmma = inst.op == Op::wgmma;
+    for (Ref r : results)
+      if (p.wgmma_reg[r.index()] != kNoRegister && !wgmma)
+        settled.reg.push_back(p.wgmma_reg[r.index()]);
+    auto use_wgmma = [&](Ref r) {
+      if (!r.is_value() || p.wgmma_reg[r.index()] == kNoRegister) return;
+      pending.reg.push_back(p.wgmma_reg[r.index()]);
+      pending.name.push_back(shown_name(r.index()));
+    };
+    auto args = k.args(inst);
+    for (size_t i = 0; i < args.size(); ++i) {
+      if (!(wgmma && i == 2)) use_wgmma(args[i]);
+      if (args[i].is_access()) use_wgmma(Ref::value(k.accesses[args[i].index()].base));
+    }
     auto use = [&](Ref r) {
       if (!r.is_value() || p.poison_reg[r.index()] == kNoRegister || may_read) return;
       used.reg.push_back(p.poison_reg[r.index()]);
@@ -502,6 +600,8 @@ struct Decoder {
       for (const Index& index : k.indices_of(a)) use(index.start), use(index.stop);
     }
     if (!used.reg.empty()) before.push_back(step<check_poison>(pc, used));
+    if (!pending.reg.empty()) before.push_back(step<check_in_flight>(pc, pending));
+    if (!settled.reg.empty()) after.push_back(step<clear_in_flight>(pc, settled));
     if (!assigned.reg.empty()) after.push_back(step<clear_poison>(pc, assigned));
 
     // Results that share a name with an operand.
@@ -511,7 +611,8 @@ struct Decoder {
         if (!p.place[v]) continue;
         uint32_t uses = 0;
         for_each_value(k, inst, [&](uint32_t u) { uses += u == v; });
-        bool accumulator = op.rule == Rule::mma_ && uses == 2 && k.args(inst)[2] == Ref::value(v);
+        bool multiplies = op.rule == Rule::mma_ || op.rule == Rule::wgmma_;
+        bool accumulator = multiplies && uses == 2 && k.args(inst)[2] == Ref::value(v);
         if (uses < 2 || accumulator) continue;
         Operand temp = p.place[v];
         temp.reg = b.scratch(static_cast<uint64_t>(temp.size()));
@@ -562,6 +663,7 @@ struct Decoder {
     place_values();
     place_shared();
     find_order();
+    find_strands();
     p.fixed_bytes = p.fixed.size();
     p.first_step.resize(k.code.size() + 1);
     for (uint32_t pc = 0; pc < k.code.size(); ++pc)

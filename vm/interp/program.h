@@ -80,8 +80,27 @@ struct Program {
   bool cooperative = false;
   bool has_alias = false;
 
+  // Strands and what is asynchronous (unit.h).
+  bool tracked = false;            // accesses can race inside of a unit
+  uint32_t strands_per_block = 1;  // at once
+  uint64_t scalar_bytes =
+      0;  // of the register file: what strands get from the one that starts them
+  struct MbarValue {
+    uint32_t value, slots, count;
+  };
+  std::vector<MbarValue> mbar_values;
+  uint32_t mbar_slots = 0;  // of all of them
+  std::vector<uint64_t>
+      wgmma_reg;  // by value: the clock of the `wgmma` that makes it, or kNoRegister
+
   const Inst& inst(uint32_t pc) const { return kernel->code[pc]; }
 };
+
+// A section of `parallel`, by the instruction that opens it.
+struct SectionShape {
+  uint32_t warps = 0, strands = 1;  // of each strand; how many
+};
+SectionShape section_of(const Kernel& k, uint32_t pc);
 
 // Decodes; the error is a coded one (memory, or an instruction that cannot run yet).
 Result<std::unique_ptr<Program>> decode(const VerifiedModule& module, size_t kernel,

@@ -2,14 +2,17 @@
 //
 // A strand is resumable: its whole state is `pc`, its register file (which also holds the counters
 // of its loops) and its views. A step that must wait leaves `pc` on itself and says `suspend`;
-// being run again is how it looks whether it may go on. A block has one strand.
+// being run again is how it looks whether it may go on. A block starts as one strand; `parallel`
+// starts more (unit.h).
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "vm/interp/clocks.h"
 #include "vm/interp/interp.h"
 #include "vm/interp/memory.h"
 
@@ -17,6 +20,9 @@ namespace tess::interp {
 
 struct Program;
 struct Strand;
+struct Block;
+struct Unit;
+struct MbarSet;
 
 enum class Flow : uint8_t {
   next,     // go on at strand.pc
@@ -45,7 +51,7 @@ struct Deferred {
   };
   struct Note {
     bool is_trace;
-    uint32_t pc;
+    uint32_t pc, strand;
     std::string name;
     Type type;
     std::vector<uint8_t> data;
@@ -70,6 +76,14 @@ struct LaunchState {
   uint64_t memory_changes = 0;  // ordered runs: counts what can end a wait
 };
 
+// One kind of asynchronous work of a strand: copies, bulk copies, wgmma. Operations are dated with
+// a clock; closing a group moves it on, so that a group is all up to its clock.
+struct Work {
+  uint32_t now = 1;
+  uint32_t done = 0, done_reading = 0;  // by this strand's waits
+  std::deque<uint32_t> groups;          // closed and not waited for
+};
+
 struct Strand {
   uint32_t pc = 0;
   uint32_t running = 0;  // instruction, for traps inside a fused group
@@ -85,6 +99,21 @@ struct Strand {
   bool at_grid_sync = false;
   std::string waits_for;  // of a suspended strand
   Diagnostic trap;
+
+  uint64_t executed = 0;  // instructions
+
+  Block* home = nullptr;
+  uint32_t number = 0, warps = 0;  // in its block; 0 is the strand that a block starts with
+  bool tracked = false;            // accesses are checked against other strands' and copies'
+  bool forked = false;             // at `parallel`, whose strands run
+  bool arrived = false;            // at a barrier over strands, in `generation`
+  uint64_t generation = 0;
+  MbarSet** mbars = nullptr;  // by value; those that are mbarriers
+  uint32_t agent = 0;
+  Moment knows;    // in `seen` also the strand's own clock
+  Moment fenced;   // what it knew at its last memory fence
+  Moment relaxed;  // what its relaxed reads saw, for the next fence
+  Work copies, bulk, wgmma;
 };
 
 // Ends the strand with an error; place and context are added by the machine.
