@@ -1,0 +1,208 @@
+#include "jit/sim_device.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <thread>
+
+#include "isa/diag/run.h"
+#include "isa/diag/sim.h"
+#include "isa/diag/tool.h"
+#include "jit/ptxsim/sim_driver.h"
+
+namespace tess::jit {
+namespace {
+
+Diagnostic fault_diagnostic(const FaultRecord& f, const BlockKernel& block, LaunchOutcome& out) {
+  for (int i = 0; i < 3; ++i) out.fault_block[i] = f.block[i];
+  const DiagInfo* info = find_diag(Diag{static_cast<uint16_t>(f.code)});
+  if (!info || f.tile >= block.tiles.size())
+    return make_diag(diag::internal_error,
+                     fmt::format("the fault record of `{}` is not readable", block.name));
+  const TileNote& note = block.tiles[f.tile];
+  return make_diag(info->code,
+                   fmt::format("{} (kernel `{}`, block {},{},{}, strand {})", info->summary,
+                               block.name, f.block[0], f.block[1], f.block[2], f.strand),
+                   {note.loc.file, note.loc.line, note.loc.col, 0});
+}
+
+}  // namespace
+
+Status launch_on(const Driver& driver, ModuleId loaded, const CompiledKernel& compiled,
+                 const Module& module, const Kernel& kernel, const BoundLaunch& launch,
+                 const RunOptions& options, KeptWorkspaces& kept, TensorMapCache& maps,
+                 bool copy_back, LaunchOutcome& out,
+                 const std::function<void(const DeviceArguments&)>& after) {
+  const BlockKernel& block = compiled.lowered.block;
+  DeviceArguments arguments(driver, kernel, launch);
+  TESS_CHECK(arguments.place(kept));
+  LaunchSpec spec;
+  TESS_TRY(spec.params, arguments.parameters(compiled.lowered, options.facts, maps));
+  spec.module = loaded;
+  spec.entry = compiled.machine.entry;
+  spec.grid = {static_cast<uint32_t>(launch.grid[0]), static_cast<uint32_t>(launch.grid[1]),
+               static_cast<uint32_t>(launch.grid[2])};
+  spec.block = {block.threads, 1, 1};
+  if (block.cluster > 1) spec.cluster = {block.cluster, 1, 1};
+  spec.shared_bytes = block.shared_bytes;
+  spec.cooperative = kernel.cooperative;
+  auto start = std::chrono::steady_clock::now();
+  TESS_CHECK(driver.table->launch(driver.self, spec));
+  TESS_CHECK(driver.table->synchronize(driver.self, StreamId::standard));
+  out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  TESS_TRY(std::optional<FaultRecord> fault, arguments.fault());
+  if (fault) return fault_diagnostic(*fault, block, out);
+  if (after) after(arguments);
+  return copy_back ? arguments.copy_back(kept) : ok();
+}
+
+namespace {
+
+using ptxsim::Finding;
+using ptxsim::Simulator;
+
+// A finding at its place in the program rather than with the place as text.
+Diagnostic placed(const Finding& f, const Module& module, LaunchOutcome& out) {
+  out.fault_block[0] = f.where.block.x;
+  out.fault_block[1] = f.where.block.y;
+  out.fault_block[2] = f.where.block.z;
+  Diagnostic d = ptxsim::finding_diagnostic(f);
+  for (uint32_t i = 0; i < module.files.size(); ++i) {
+    if (!f.where.place.line || module.files[i] != f.where.place.file) continue;
+    d.span = {i, f.where.place.line, std::max(f.where.place.col, 1u), 0};
+    d.message = fmt::format("{} (block {},{},{}, thread {},{},{})", f.message, f.where.block.x,
+                            f.where.block.y, f.where.block.z, f.where.thread.x, f.where.thread.y,
+                            f.where.thread.z);
+  }
+  return d;
+}
+
+// Elements of `out` tensors that the kernel left as they were.
+void warn_unwritten(Simulator& sim, const Kernel& kernel, const BoundLaunch& launch,
+                    const DeviceArguments& arguments, Diagnostics& warnings) {
+  for (uint32_t p = 0; p < kernel.params.size(); ++p) {
+    int bits = kernel.values[p].type.dtype.bits;
+    if (kernel.params[p].dir != Direction::out || bits < 8) continue;
+    for (size_t i = 0; i < launch.tensors[p].size(); ++i) {
+      const BoundTensor& t = launch.tensors[p][i];
+      if (!t.bytes) continue;
+      DevicePtr at = arguments.address(p, i);
+      const ptxsim::Allocation* a = sim.memory().find(at);
+      if (!a || !a->valid) continue;
+      uint64_t size = static_cast<uint64_t>(bits) / 8, n = t.bytes / size, missing = 0, first = 0;
+      for (uint64_t e = 0; e < n; ++e)
+        if (!a->valid[at - a->base + e * size] && missing++ == 0) first = e;
+      if (!missing) continue;
+      std::string where;
+      for (int d = t.shape.rank - 1; d >= 0; --d) {
+        uint64_t extent = static_cast<uint64_t>(t.shape[d]);
+        where = fmt::format("{}{}{}", first % extent, where.empty() ? "" : ",", where);
+        first /= extent;
+      }
+      const std::string& name = kernel.values[p].name;
+      warnings.push_back(make_diag(
+          diag::run_unwritten_output,
+          fmt::format("{} of {} elements of `{}` were never written, the first of them `{}[{}]`",
+                      missing, n, name, name, where),
+          {kernel.loc.file, kernel.loc.line, kernel.loc.col, 0}));
+    }
+  }
+}
+
+// Sets a flag when the time is up or another flag is set.
+class Watch {
+ public:
+  Watch(double seconds, const std::atomic<bool>* outer) : outer_(outer) {
+    if (seconds > 0) thread_ = std::thread([this, seconds] { watch(seconds); });
+  }
+  ~Watch() {
+    if (!thread_.joinable()) return;
+    {
+      std::lock_guard lock(mutex_);
+      over_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+  const std::atomic<bool>* flag() const { return thread_.joinable() ? &stop_ : outer_; }
+  bool timed_out() const { return timed_out_; }
+
+ private:
+  void watch(double seconds) {
+    auto end = std::chrono::steady_clock::now() +
+               std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+                   std::chrono::duration<double>(std::min(seconds, 1e8)));
+    std::unique_lock lock(mutex_);
+    while (!over_) {
+      auto now = std::chrono::steady_clock::now();
+      if (outer_ && outer_->load()) return stop_.store(true);
+      if (now >= end) {
+        timed_out_ = true;
+        return stop_.store(true);
+      }
+      wake_.wait_until(lock, std::min(end, now + std::chrono::milliseconds(10)));
+    }
+  }
+  const std::atomic<bool>* outer_;
+  std::atomic<bool> stop_{false}, timed_out_{false};
+  bool over_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::thread thread_;
+};
+
+ptxsim::LaunchOptions simulator_options(const RunOptions& o, uint32_t run) {
+  ptxsim::LaunchOptions l;
+  l.seed = o.seed + run;
+  l.async = static_cast<ptxsim::AsyncMode>((static_cast<uint32_t>(o.completion) + run) % 3);
+  l.shuffle_warps = o.runs > 1 ? run >= 3 : o.seed != 0;
+  l.check_races = l.check_init = l.check_async = o.check;
+  l.stats = false;
+  if (o.steps) l.max_steps = o.steps;
+  l.threads = static_cast<int>(o.threads);
+  return l;
+}
+
+}  // namespace
+
+void run_on_simulator(const CompiledKernel& compiled, const Module& module, const Kernel& kernel,
+                      const BoundLaunch& launch, const RunOptions& options, KeptWorkspaces& kept,
+                      LaunchOutcome& out) {
+  uint32_t runs = std::max(options.runs, 1u);
+  Watch watch(options.seconds, options.interrupt);
+  for (uint32_t run = 0; run < runs; ++run) {
+    Simulator sim;
+    sim.options = simulator_options(options, run);
+    sim.options.interrupt = watch.flag();
+    Driver driver = ptxsim::simulator_driver(sim);
+    bool last = run + 1 == runs;
+    TensorMapCache maps;
+    KeptWorkspaces kept_now = kept;
+    Status done = [&]() -> Status {
+      TESS_TRY(ModuleId loaded, driver.table->load_module(driver.self, compiled.machine.image,
+                                                          compiled.lowered.block.name));
+      return launch_on(driver, loaded, compiled, module, kernel, launch, options, kept_now, maps,
+                       last, out, [&](const DeviceArguments& arguments) {
+                         if (last) warn_unwritten(sim, kernel, launch, arguments, out.warnings);
+                       });
+    }();
+    out.steps += sim.last().steps;
+    if (done) {
+      if (last) kept = std::move(kept_now), out.printed = sim.last().output;
+      continue;
+    }
+    const std::vector<Finding>& findings = sim.last().findings;
+    out.error = findings.empty() ? std::move(done).error() : placed(findings[0], module, out);
+    if (out.error->code == diag::kSimInterrupted)
+      out.error = watch.timed_out()
+                      ? make_diag(diag::run_time_limit, fmt::format("kernel `{}` ran for {} s",
+                                                                    kernel.name, options.seconds))
+                      : make_diag(diag::run_interrupted, "the run was interrupted");
+    else if (runs > 1)
+      out.error->notes.push_back({fmt::format("in run {} of {}", run + 1, runs), {}});
+    return;
+  }
+}
+
+}  // namespace tess::jit
