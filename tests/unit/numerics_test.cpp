@@ -7,10 +7,8 @@
 #include <cfloat>
 #include <cmath>
 #include <random>
-#include <thread>
 
 #include "tests/unit/numerics_oracle.h"
-#include "vm/interp/bulk.h"
 
 using namespace tess;
 using oracle::Mismatches;
@@ -333,55 +331,4 @@ TEST_CASE("sticky parts round as the longer number they stand for") {
     CHECK(encode_parts(t, false, 0, 0, true, Round::rne, Overflow::saturate) == 0);
   }
   CHECK_SWEEP(m);
-}
-
-// The oracle walks the inputs in order, so that each code is one run of f32 bit patterns.
-TEST_CASE("long: all 2^32 f32 inputs to the common types, one by one and in bulk") {
-  const char* types[] = {"f16", "bf16", "e4m3", "e5m2", "e2m1", "tf32"};
-  constexpr uint32_t kInfinity = 0x7F800000, kBlock = 1 << 16;
-  for (const char* name : types) {
-    DType t = named(name);
-    oracle::Nearest nearest(t);
-    unsigned workers = std::max(1u, std::thread::hardware_concurrency());
-    std::vector<Mismatches> found(workers);
-    std::vector<std::thread> threads;
-    for (unsigned w = 0; w < workers; ++w)
-      threads.emplace_back([&, w] {
-        std::vector<uint32_t> in(kBlock), out(kBlock);
-        uint64_t low = 0;
-        for (uint64_t block = w; block < (1ull << 32) / kBlock; block += workers) {
-          uint64_t begin = block * kBlock;
-          for (uint32_t i = 0; i < kBlock; ++i) in[i] = static_cast<uint32_t>(begin + i);
-          from_f32_bulk(t, reinterpret_cast<const float*>(in.data()), out.data(), kBlock);
-          for (uint32_t i = 0; i < kBlock; ++i) {
-            uint32_t abs = in[i] & 0x7FFFFFFF;
-            float x = f32_of(abs);
-            bool negative = in[i] >> 31;
-            uint64_t want;
-            if (abs >= kInfinity) {
-              want = nearest(f32_of(in[i]), Round::rne, Overflow::saturate);
-            } else {
-              if (low >= nearest.table.size() || nearest.table[low] > x) low = 0;
-              while (low + 1 < nearest.table.size() && nearest.table[low + 1] <= x) ++low;
-              double sum =
-                  low < nearest.table.size() - 1 ? nearest.table[low] + nearest.table[low + 1] : 0;
-              if (low > oracle::top_code(t)) want = oracle::beyond(t, negative, Overflow::saturate);
-              else
-                want = oracle::choose(t, negative, low,
-                                      2.0 * x > sum   ? 1
-                                      : 2.0 * x < sum ? -1
-                                                      : 0,
-                                      nearest.table[low] == x, Round::rne, Overflow::saturate);
-            }
-            uint64_t single = encode_float(t, f32_of(in[i])), bulk = carrier_code(t, out.data(), i);
-            found[w].expect(single == want && bulk == want, [&] {
-              return fmt::format("{} of {:#x}: {:#x}, in bulk {:#x}, expected {:#x}", name, in[i],
-                                 single, bulk, want);
-            });
-          }
-        }
-      });
-    for (std::thread& thread : threads) thread.join();
-    for (const Mismatches& m : found) CHECK_SWEEP(m);
-  }
 }

@@ -7,10 +7,10 @@
 #include <bit>
 #include <cmath>
 #include <random>
-#include <thread>
 
 #include "isa/numerics.h"
 #include "tests/unit/numerics_oracle.h"
+#include "tests/unit/sweep_threads.h"
 
 using namespace tess;
 using oracle::Mismatches;
@@ -257,20 +257,20 @@ TEST_CASE("integer powers of small integers are the product rounded once") {
 
 // The argument for correct rounding in f32 rests on this.
 TEST_CASE("long: the rounding test settles every f32 input but the known ones") {
-  Mismatches m[2];
-  std::vector<std::thread> threads;
-  for (uint64_t half : {0, 1})
-    threads.emplace_back([&m, half] {
-      for (Fn f : functions())
-        for (uint64_t i = half << 31; i < (half + 1) << 31; ++i) {
-          float x = f32_of(static_cast<uint32_t>(i));
-          bool exact_tie = f == Fn::exp2 && x == -150;
-          bool by_series = f == Fn::sigmoid && std::fabs(x) < 0x1p-15f && std::fabs(x) > 0x1p-26f;
-          m[half].expect(is_decided(f, x) || exact_tie || by_series,
-                         [&] { return fmt::format("{}({:a})", name_of(f), x); });
-        }
+  unsigned workers = sweep::worker_count();
+  std::vector<Mismatches> found(workers);
+  for (Fn f : functions()) {
+    sweep::show_progress(fmt::format("{} of all f32", name_of(f)));
+    sweep::each_block(workers, [&](uint32_t first, unsigned w) {
+      for (uint32_t i = 0; i < sweep::kBlock; ++i) {
+        float x = f32_of(first + i);
+        bool exact_tie = f == Fn::exp2 && x == -150;
+        bool by_series = f == Fn::sigmoid && std::fabs(x) < 0x1p-15f && std::fabs(x) > 0x1p-26f;
+        found[w].expect(is_decided(f, x) || exact_tie || by_series,
+                        [&] { return fmt::format("{}({:a})", name_of(f), x); });
+      }
     });
-  for (std::thread& thread : threads) thread.join();
-  CHECK_SWEEP(m[0]);
-  CHECK_SWEEP(m[1]);
+  }
+  sweep::show_progress("");
+  for (const Mismatches& m : found) CHECK_SWEEP(m);
 }
