@@ -164,6 +164,7 @@ std::optional<TypeError> Builder::resolve_literals(const Emit& e, const OpInfo& 
               : item->index  ? index_type
               : item->letter ? bound[item->letter - 'A']
                              : item->fixed;
+    if (t.kind == Kind::none) t = dt::i32_;  // beside an mbarrier, which is refused later
     std::optional<Constant> c = literal_constant(l, t);
     if (!c) {
       std::string text = l.kind == Literal::Kind::boolean ? (l.magnitude ? "true" : "false")

@@ -79,6 +79,9 @@ std::optional<TypeError> check_class(const InferInput& in, const SigItem& item, 
                             dtype_name(item.fixed), dtype_name(t)));
   }
   if (in_class(t, item.type_class)) return {};
+  if (t.kind == Kind::none)
+    return fail(diag::operand_kind, operand,
+                fmt::format("`{}` takes no mbarrier here", in.op->name));
   bool small = t.is_small_float() || t.is_tf32();
   return fail(
       diag::type_class, operand,

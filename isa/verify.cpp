@@ -43,8 +43,7 @@ bool valid_shape(const Shape& s, int64_t most, bool dynamic) {
 }
 
 bool valid_element(const Type& t) {
-  return t.space == Space::mbar ? t.dtype == DType{} && t.shape.rank == 1
-                                : is_valid_dtype(t.dtype);
+  return t.space == Space::mbar ? t.dtype == DType{} && t.shape.rank == 1 : is_valid_dtype(t.dtype);
 }
 
 bool valid_name(const std::string& name) {
@@ -177,8 +176,7 @@ bool KernelVerifier::check_header() {
   for (const Value& v : k_.values) {
     bool memory = v.type.is_memory();
     int64_t most = memory ? limits::max_extent : limits::max_tile_elements;
-    if (!valid_name(v.name) || !valid_element(v.type) ||
-        !valid_shape(v.type.shape, most, memory) ||
+    if (!valid_name(v.name) || !valid_element(v.type) || !valid_shape(v.type.shape, most, memory) ||
         (v.type.ring && (v.type.space != Space::shared || v.type.shape.rank < 2)) ||
         v.type.space > Space::mbar) {
       report(diag::bad_name,
@@ -189,7 +187,8 @@ bool KernelVerifier::check_header() {
   }
   for (const Constant& c : k_.constants)
     if (!valid_constant(c)) {
-      report(diag::bad_constant, fmt::format("a constant of `{}` has no canonical code of its type", k_.name),
+      report(diag::bad_constant,
+             fmt::format("a constant of `{}` has no canonical code of its type", k_.name),
              kernel_span());
       return false;
     }
@@ -310,7 +309,8 @@ bool KernelVerifier::check_nesting() {
         auto loop = std::find_if(open.rbegin(), open.rend(), [](const Open& o) {
           return o.op == Op::for_ || o.op == Op::while_ || o.op == Op::warps;
         });
-        if (loop == open.rend() || loop->op == Op::warps || (op == Op::test && loop->op != Op::while_)) {
+        if (loop == open.rend() || loop->op == Op::warps ||
+            (op == Op::test && loop->op != Op::while_)) {
           report_at(pc, diag::not_in_loop,
                     op == Op::test ? "`test` belongs to a `while`"
                                    : fmt::format("`{}` outside a loop", op_info(op).name));
@@ -443,12 +443,25 @@ void KernelVerifier::find_roots() {
   }
 }
 
+void KernelVerifier::check_asynchrony() {
+  Regions regions(k_);
+  check_clusters(regions);
+  check_tma();
+  check_bulk(regions);
+  check_launch_order(regions);
+  check_groups(regions);
+  check_barriers(regions);
+  check_races(regions);
+}
+
 bool KernelVerifier::run(bool partial) {
   if (!check_header() || !check_references() || !check_nesting()) return false;
   bool stray_jumps = failed_;
   find_roots();
   check_types();
+  if (!failed_ && !partial && !check_strands()) return false;
   if (!failed_) check_layouts();
+  if (!failed_ && !partial) check_asynchrony();
   if (!partial && !stray_jumps) check_assignment();
   return !failed_;
 }

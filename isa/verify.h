@@ -12,11 +12,13 @@
 namespace tess {
 
 // What the verifier learnt of one kernel.
+inline constexpr uint32_t kNoSection = 0xffffffff;
 struct KernelInfo {
   // Per instruction: for/while/if/parallel/warps -> its end or else; else -> its end; end -> what opened it (an
   // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its
   // own index.
   std::vector<uint32_t> match;
+  std::vector<uint32_t> section;  // per instruction: the `warps` around it, or kNoSection
   uint32_t max_nesting = 0;
   std::map<uint32_t, std::shared_ptr<const ViewMap>> views;  // by instruction: what a `view` reads
 };

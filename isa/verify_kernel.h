@@ -6,12 +6,20 @@
 #include <string>
 #include <string_view>
 
+#include "isa/regions.h"
 #include "isa/verify.h"
 
 namespace tess {
 
 // The module's layouts, in order; each may name those before it.
 Result<std::deque<Layout>> parse_layouts(const Module& module);
+
+// A section of `parallel`: warps [begin, end) in strands of `by` warps; regs 0: not written.
+struct Section {
+  uint32_t pc = 0;
+  int64_t begin = 0, end = 0, by = 0, regs = 0;
+  int64_t strands() const { return (end - begin) / by; }
+};
 
 class KernelVerifier {
  public:
@@ -35,6 +43,32 @@ class KernelVerifier {
   void check_layouts();     // verify_layouts.cpp
   void check_assignment();  // verify_assignment.cpp
 
+  // verify_strands.cpp
+  bool check_strands();
+  bool check_sections();
+  void check_section_ranges();
+  void check_strand_names();
+  void check_warpgroups();
+  Section section_at(uint32_t warps_pc) const;
+  int64_t strand_warps(uint32_t pc) const;  // warps of the strand that runs the instruction
+  int64_t strands_at(uint32_t pc) const {   // how many strands run it
+    return info_.section[pc] == kNoSection ? 1 : section_at(info_.section[pc]).strands();
+  }
+
+  void check_asynchrony();
+  void check_clusters(const Regions& regions);      // verify_async.cpp
+  void check_tma();                                 // verify_async.cpp
+  void check_bulk(const Regions& regions);          // verify_async.cpp
+  void check_launch_order(const Regions& regions);  // verify_async.cpp
+  void check_groups(const Regions& regions);        // verify_groups.cpp
+  void check_group_counts();
+  void check_barriers(const Regions& regions);  // verify_barriers.cpp
+  // verify_races.cpp
+  void check_races(const Regions& regions);
+  void check_strand_races(uint32_t parallel, const Regions& regions);
+  void check_missing_barriers(const Regions& regions);
+  bool assigned_in(uint32_t value, uint32_t section) const;
+
   Span span_of(const Inst& inst) const;
   Span kernel_span() const { return {k_.loc.file, k_.loc.line, k_.loc.col, 1}; }
   void report(Diag code, std::string message, Span span, std::string hint = {});
@@ -47,7 +81,8 @@ class KernelVerifier {
   Diagnostics& out_;
   size_t first_;
   bool failed_ = false;
-  std::map<std::pair<int64_t, std::string>, Status> fits_;  // (layout, type): judged once
+  std::map<std::pair<int64_t, std::string>, Status>
+      fits_;                    // (layout, threads and type): judged once
   std::vector<uint32_t> root_;  // by value: the parameter (or local) that a view comes from
 };
 

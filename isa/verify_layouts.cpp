@@ -34,16 +34,18 @@ void KernelVerifier::check_layouts() {
       written[v] = !assigned[v] || written[v] == layout ? layout : kSeveral;
       assigned[v] = 1;
     }
+  if (info_.section.empty()) info_.section.assign(k_.code.size(), kNoSection);
   for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
     const Inst& inst = k_.code[pc];
     auto layout = k_.attr(inst, AttrTag::layout);
     if (!layout || !inst.n_results) continue;
     uint32_t result = k_.results(inst)[0].index();
     const Type& type = k_.values[result].type;
-    auto [known, first] = fits_.try_emplace({*layout, type_text(type)}, ok());
+    int64_t threads = strand_warps(pc) * 32;
+    auto [known, first] =
+        fits_.try_emplace({*layout, fmt::format("{} {}", threads, type_text(type))}, ok());
     Status& fits = known->second;
-    if (first)
-      fits = check_layout_fits(type, layouts_[static_cast<size_t>(*layout)], int64_t{k_.warps} * 32);
+    if (first) fits = check_layout_fits(type, layouts_[static_cast<size_t>(*layout)], threads);
     if (!fits) {
       report_at(pc, fits.error().code, fits.error().message, fits.error().hint);
       continue;
