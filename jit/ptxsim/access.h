@@ -33,6 +33,13 @@ inline uint64_t lane_address(const Warp& w, const Op& op, int lane, int slot = 0
   }
 }
 
+// Operations with several addresses: operand `slot` (0..3) is in a[slot], its kind in k[slot].
+inline uint64_t operand_address(const Warp& w, const Op& op, int slot, int lane) {
+  int64_t offset = w.program->address_offsets[op.target][size_t(slot)];
+  if (op.k[slot] == kBase64) return w.row64(op.a[slot])[lane] + uint64_t(offset);
+  return uint32_t(w.row32(op.a[slot])[lane] + uint32_t(offset));
+}
+
 // False after a fault was reported. `space` may be generic.
 bool locate(Warp& w, const Op& op, int lane, Space space, uint64_t address, uint32_t bytes,
             uint32_t align, Intent intent, Located& out);

@@ -138,33 +138,26 @@ void async_on_end(Cluster& c) {
 
 namespace {
 
-// k[0] bytes, k[1] 0 whole, 1 src-size row, 2 ignore predicate, k[2] predicate negated; a[0] to,
-// a[1] from, a[2] src size or predicate; imm offset of to, target offset of from; k[8] base kind of
-// from
-uint64_t second_address(const Warp& w, const Op& op, int l) {
-  int64_t offset = int64_t(int32_t(op.target));
-  if (op.k[8] == kBase64) return w.row64(op.a[1])[l] + uint64_t(offset);
-  if (op.k[8] == kBase32) return uint32_t(w.row32(op.a[1])[l] + uint32_t(offset));
-  return w.row64(op.a[1])[l] + uint64_t(offset);
-}
-
+// k[4] bytes, k[5] 0 whole, 1 src-size row, 2 ignore predicate, k[6] predicate negated; a[0] to,
+// a[1] from, a[2] src size or predicate
 Flow cp_async(Warp& w, const Op& op, uint32_t mask) {
-  uint32_t bytes = op.k[0];
+  uint32_t bytes = op.k[4];
   uint32_t site = w.op_index(op);
   uint64_t from_addresses[32];
   for (uint32_t m = mask; m; m &= m - 1) {
     int l = std::countr_zero(m);
     uint32_t take = bytes;
-    if (op.k[1] == 1) take = std::min(w.row32(op.a[2])[l], bytes);
-    if (op.k[1] == 1 && w.row32(op.a[2])[l] > bytes)
+    if (op.k[5] == 1) take = std::min(w.row32(op.a[2])[l], bytes);
+    if (op.k[5] == 1 && w.row32(op.a[2])[l] > bytes)
       return report_fault(
           w, op, l, diag::kSimOperands,
           fmt::format("src-size {} is greater than cp-size {}", w.row32(op.a[2])[l], bytes));
-    if (op.k[1] == 2 && (((w.preds[op.a[2]] >> l) & 1) != op.k[2])) take = 0;
+    if (op.k[5] == 2 && (((w.preds[op.a[2]] >> l) & 1) != op.k[6])) take = 0;
     Located to, from;
-    if (!locate(w, op, l, Space::shared, lane_address(w, op, l), bytes, bytes, Intent::write, to))
+    if (!locate(w, op, l, Space::shared, operand_address(w, op, 0, l), bytes, bytes, Intent::write,
+                to))
       return Flow::stop;
-    uint64_t source = from_addresses[l] = second_address(w, op, l);
+    uint64_t source = from_addresses[l] = operand_address(w, op, 1, l);
     if (source & (bytes - 1))
       return report_fault(w, op, l, diag::kSimMisaligned,
                           fmt::format("source {} must be a multiple of {}",
@@ -270,33 +263,21 @@ bool build_cp_async(Builder& b) {
   if (!b.expect_operands(3, 5)) return false;
   Op& op = b.op;
   int64_t bytes;
-  if (!b.address(1)) return false;
-  Row from = op.a[0];
-  int64_t from_offset = op.imm;
-  uint8_t from_base = op.k[9];
-  if (from_offset != int32_t(from_offset)) return b.fail("the source offset is too large");
-  op.a[0] = kNoRow;
-  if (!b.address(0)) return false;
-  if (from_base == kBaseNone) {
-    op.a[1] = b.constant(uint64_t(from_offset), 64);
-    op.k[8] = kBase64;
-    op.target = 0;
-  } else {
-    op.a[1] = from, op.k[8] = from_base, op.target = uint32_t(int32_t(from_offset));
-  }
+  if (!b.address_operand(b.in.operands[0], 0) || !b.address_operand(b.in.operands[1], 1))
+    return false;
   if (!b.immediate(2, bytes)) return false;
   if (!(bytes == 16 || (b.has("ca") && (bytes == 4 || bytes == 8))))
     return b.fail("cp-size must be 4, 8 or 16 (.cg: 16)");
-  op.k[0] = uint8_t(bytes);
+  op.k[4] = uint8_t(bytes);
   size_t rest = b.count() - 3 - (b.has("L2::cache_hint") ? 1 : 0);
   if (rest > 1) return b.fail("too many operands");
   if (rest == 1) {
     const Operand& o = b.in.operands[3];
     bool pred = o.kind == OpKind::reg && b.register_bits(o) == 1;
-    op.k[1] = pred ? 2 : 1;
+    op.k[5] = pred ? 2 : 1;
     bool n = false;
     op.a[2] = pred ? b.predicate_source(o, &n) : b.source(o, 32);
-    op.k[2] = n;
+    op.k[6] = n;
   }
   op.exec = cp_async;
   return b.ok();

@@ -224,14 +224,40 @@ Flow fence(Warp& w, const Op& op, uint32_t mask) {
 
 Flow nothing(Warp&, const Op&, uint32_t) { return Flow::next; }
 
+// k[0] inc; imm registers per thread afterwards
 Flow set_registers(Warp& w, const Op& op, uint32_t mask) {
   Flow f;
   if (!whole_warp(w, op, mask, f)) return f;
-  w.setmaxnreg = uint32_t(op.imm);
+  if (w.registers == 0) return Flow::next;  // the kernel does not say how many it starts with
+  Block& b = *w.block;
+  uint32_t want = uint32_t(op.imm);
+  if (op.k[0] ? want < w.registers : want > w.registers)
+    return report_fault(w, op, std::countr_zero(mask), diag::kSimRegisterBudget,
+                        fmt::format("the warp has {} registers per thread", w.registers));
+  uint32_t difference = 32 * (op.k[0] ? want - w.registers : w.registers - want);
+  if (op.k[0] && difference > b.free_registers) {
+    set_wait(w, mask, WaitKind::registers, 0, difference);
+    return Flow::retry;
+  }
+  w.registers = want;
+  if (op.k[0]) {
+    b.free_registers -= difference;
+  } else {
+    b.free_registers += difference;
+    wake_waiting_for_registers(b);
+  }
+  progress(w);
   return Flow::next;
 }
 
 }  // namespace
+
+// Each tries again; they are served in the order in which they run.
+void wake_waiting_for_registers(Block& b) {
+  for (Warp& w : b.warps)
+    if (w.waiting && w.lane[std::countr_zero(w.waiting)].wait == WaitKind::registers)
+      wake(w, w.waiting);
+}
 
 void check_barriers(Block& b) {
   for (NamedBarrier& bar : b.barrier)
@@ -329,6 +355,9 @@ bool build_setmaxnreg(Builder& b) {
   if (!b.expect_operands(1) || !b.immediate(0, b.op.imm)) return false;
   if (b.op.imm < 24 || b.op.imm > 256 || b.op.imm % 8)
     return b.fail("the register count must be a multiple of 8 in 24..256");
+  b.op.k[0] = b.has("inc");
+  b.program.uses_setmaxnreg = true;
+  if (b.op.k[0]) b.program.most_registers = std::max(b.program.most_registers, uint32_t(b.op.imm));
   b.op.exec = set_registers;
   return true;
 }

@@ -5,6 +5,7 @@
 namespace tess::ptxsim {
 
 void check_barriers(Block& b);
+void wake_waiting_for_registers(Block& b);
 void check_cluster_barrier(Cluster& c);
 
 }  // namespace tess::ptxsim

@@ -62,25 +62,6 @@ bool start_group_copy(Warp& w, const Op& op, int lane, uint64_t bytes, std::func
   return async_start(w, std::move(a));
 }
 
-// One lane at a time: the operand's value.
-uint64_t operand_address(const Warp& w, const Op& op, int slot, int lane) {
-  Row r = op.a[slot];
-  return op.k[slot] == kBase64 ? w.row64(r)[lane] : uint64_t(w.row32(r)[lane]);
-}
-
-bool address_operand(Builder& b, const Operand& o, int slot) {
-  if (o.kind != OpKind::address || o.elems.empty())
-    return b.fail("an address in brackets is needed");
-  const Operand& base = o.elems[0];
-  int bits = base.kind == OpKind::reg ? b.register_bits(base) : 64;
-  if (base.kind == OpKind::reg && o.value != 0)
-    return b.fail("an offset behind a register is not supported in this operand");
-  if (bits != 32 && bits != 64) return b.fail("an address register has 32 or 64 bits");
-  b.op.a[slot] = b.address_row(o, bits);
-  b.op.k[slot] = bits == 64 ? kBase64 : kBase32;
-  return b.ok();
-}
-
 namespace {
 
 bool copy_ranges(const Located& to, const Located& from, uint32_t bytes) {
@@ -220,7 +201,7 @@ Flow remote_store(Warp& w, const Op& op, uint32_t mask) {
     CopySlot slot;
     if (w.cluster->race) {
       slot = race_copy_slot(w, l);
-      if (dst.shadow && !op.k[8]) race_copy_access(w, op, l, slot, dst, bytes, true);
+      if (dst.shadow && !op.k[8]) race_copy_access(w, op, l, slot, dst, bytes, true, false);
     }
     uint64_t v[4] = {};
     for (int i = 0; i < op.k[7]; ++i)
@@ -271,11 +252,11 @@ static bool build_any_bulk(Builder& b, bool reduces) {
   bool to_global = to == "global";
   op.k[6] = to_global ? 2 : from == "global" ? 0 : 1;
   if (!b.expect_operands(to_global ? 3 : 4, 6)) return false;
-  if (!address_operand(b, b.in.operands[0], 0) || !address_operand(b, b.in.operands[1], 1))
+  if (!b.address_operand(b.in.operands[0], 0) || !b.address_operand(b.in.operands[1], 1))
     return false;
   op.a[2] = b.source(2, 32);
   size_t i = 3;
-  if (!to_global && !address_operand(b, b.in.operands[i++], 3)) return false;
+  if (!to_global && !b.address_operand(b.in.operands[i++], 3)) return false;
   op.k[7] = b.has("multicast::cluster");
   if (op.k[7]) {
     if (i >= b.count()) return b.fail("needs the multicast mask");
@@ -317,7 +298,7 @@ bool vector_rows(Builder& b, size_t i, size_t count, int bits, bool destination)
 bool build_store_async(Builder& b) {
   if (!b.expect_operands(3)) return false;
   int n = b.has("v2") ? 2 : b.has("v4") ? 4 : 1, bits = Builder::bits_of(b.last_mod());
-  if (!address_operand(b, b.in.operands[0], 0) || !address_operand(b, b.in.operands[2], 3))
+  if (!b.address_operand(b.in.operands[0], 0) || !b.address_operand(b.in.operands[2], 3))
     return false;
   b.op.k[6] = uint8_t(bits / 8), b.op.k[7] = uint8_t(n);
   b.op.exec = remote_store;
@@ -331,7 +312,7 @@ bool build_reduce_async(Builder& b) {
   Reduce r = Reduce::add;
   if (!find_reduce_type(b.last_mod(), t) || !find_reduce(b.last_mod(1), r))
     return b.fail("unknown operation or type");
-  if (!address_operand(b, b.in.operands[0], 0) || !address_operand(b, b.in.operands[2], 3))
+  if (!b.address_operand(b.in.operands[0], 0) || !b.address_operand(b.in.operands[2], 3))
     return false;
   b.op.k[6] = uint8_t(reduce_bytes(t)), b.op.k[7] = 1;
   b.op.k[8] = uint8_t(1 + uint8_t(r)), b.op.k[9] = uint8_t(t);

@@ -1,7 +1,5 @@
 // What bulk and tensor copies share.
 #pragma once
-#include <array>
-
 #include "jit/ptxsim/async.h"
 #include "jit/ptxsim/reduce.h"
 
@@ -13,8 +11,6 @@ bool begin_copy_on_mbarrier(Warp& w, const Op& op, int lane, uint32_t address);
 bool start_mbarrier_copy(Warp& w, const Op& op, int lane, const CopySlot& slot, uint32_t mbarrier,
                          uint64_t bytes, std::function<bool()> move);
 bool start_group_copy(Warp& w, const Op& op, int lane, uint64_t bytes, std::function<bool()> move);
-uint64_t operand_address(const Warp& w, const Op& op, int slot, int lane);
-bool address_operand(Builder& b, const Operand& o, int slot);
 // to = to op from, element by element.
 void reduce_range(Reduce r, ReduceType t, const Located& to, const Located& from, uint32_t bytes);
 

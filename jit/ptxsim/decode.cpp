@@ -255,6 +255,24 @@ Row Builder::address_row(const Operand& o, int bits) {
   return kNoRow;
 }
 
+bool Builder::address_operand(const Operand& o, int slot) {
+  if (o.kind != OpKind::address || o.elems.empty()) return fail("an address in brackets is needed");
+  const Operand& base = o.elems[0];
+  bool in_register = base.kind == OpKind::reg;
+  int bits = in_register ? register_bits(base) : 64;
+  if (bits != 32 && bits != 64) return fail("an address register has 32 or 64 bits");
+  op.a[slot] = in_register ? source(base, bits) : address_row(o, bits);
+  op.k[slot] = bits == 64 ? kBase64 : kBase32;
+  if (in_register && o.value != 0) {
+    if (op.target == 0) {
+      op.target = uint32_t(program.address_offsets.size());
+      program.address_offsets.push_back({});
+    }
+    program.address_offsets[op.target][size_t(slot)] = o.value;
+  }
+  return ok();
+}
+
 bool Builder::immediate(size_t i, int64_t& value) {
   if (i >= count() || in.operands[i].kind != OpKind::integer)
     return fail("an integer constant is needed");

@@ -86,6 +86,8 @@ class Builder {
   // 32-bit row.
   Row address_row(const Operand& o, int bits);
   Space space() const;
+  // [base + offset] as one of up to four addresses: op.a[slot], op.k[slot], slot 0..3, op.target.
+  bool address_operand(const Operand& o, int slot);
   bool immediate(size_t i, int64_t& value);
 
   void use(Row r, const std::string& name) { touch(r, name, true); }

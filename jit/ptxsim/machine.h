@@ -42,7 +42,8 @@ enum class WaitKind : uint8_t {
   mbarrier,
   warpgroup,
   sleep,
-  dependency
+  dependency,
+  registers
 };
 
 struct Frame {
@@ -98,7 +99,7 @@ struct Warp {
   const Op* wg_op = nullptr;  // what the warp waits to start
   std::vector<uint32_t> wg_inflight;  // per register id: 0 free, else group + 1 (2 kinds)
   std::vector<uint32_t> wg_touched;
-  uint32_t setmaxnreg = 0;
+  uint32_t registers = 0;           // per lane; 0: unknown
   uint64_t cluster_phase[32] = {};  // at the last barrier.cluster.arrive, plus 1; 0: waited
 
   uint32_t* row32(Row r) const { return r >= 0 ? regs + r : const_cast<uint32_t*>(constants) + ~r; }
@@ -131,6 +132,7 @@ struct Block {
   std::unique_ptr<struct ShadowRegion> shared_shadow;
   NamedBarrier barrier[16];
   uint32_t live_warps = 0, live_threads = 0;
+  uint32_t free_registers = 0;  // given up by setmaxnreg.dec
   bool released_dependents = false;
 };
 
@@ -191,6 +193,7 @@ struct Launch {
   LaunchOptions options;
   jit::Dim3 grid, block, cluster;
   uint32_t shared_end = 0, dynamic_shared = 0, dynamic_start = 0;
+  uint32_t registers = 0;  // per thread at entry, if the kernel says how many
   std::vector<uint8_t> params;
   bool explicit_cluster = false;
   std::atomic<bool> stopped{false};

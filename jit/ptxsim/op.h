@@ -4,6 +4,7 @@
 // warp's register file, a negative one is the complement of an offset into the program's constants.
 // Predicates are 32-bit lane masks, numbered apart; predicate 0 is false, 1 is true.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -115,6 +116,8 @@ struct Program {
   std::vector<std::string> touched_names;  // parallel to touched
   std::vector<ProgramFunction> functions;  // [0] is the kernel
   std::vector<std::vector<uint32_t>> branch_tables;
+  // Offsets behind the registers of an operation with several addresses, by operand: Op::target.
+  std::vector<std::array<int64_t, 4>> address_offsets{{}};
   std::vector<uint32_t, std::allocator<uint32_t>> constants;
   Row reg_words = 0;  // register file size in 32-bit words
   int32_t pred_count = 2;
@@ -124,7 +127,8 @@ struct Program {
   uint32_t static_shared = 0;           // end of static shared memory, from kSharedStart
   uint32_t shared_align = 16;
   bool communicates = false;  // may wait for other blocks
-  bool uses_wgmma = false;
+  bool uses_wgmma = false, uses_setmaxnreg = false;
+  uint32_t most_registers = 0;  // largest count that setmaxnreg.inc asks for
   struct SpecialRow {
     Special which;
     uint8_t lane;

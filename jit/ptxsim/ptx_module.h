@@ -88,6 +88,7 @@ struct Function {
   std::vector<std::vector<int32_t>> branch_lists;  // .branchtargets: labels
   std::vector<std::string_view> label_names;
   uint32_t reqntid[3] = {}, maxntid[3] = {}, cluster[3] = {};
+  uint32_t maxnreg = 0, minnctapersm = 0;
   bool explicit_cluster = false;
 };
 

@@ -490,8 +490,16 @@ class Parser {
         } while (accept(','));
         continue;
       }
-      if (is_dotted(".minnctapersm") || is_dotted(".maxnctapersm") || is_dotted(".maxnreg") ||
-          is_dotted(".maxclusterrank") || is_dotted(".abi_preserve") ||
+      if (is_dotted(".maxnreg") || is_dotted(".minnctapersm")) {
+        uint32_t& value = is_dotted(".maxnreg") ? f.maxnreg : f.minnctapersm;
+        advance();
+        if (tok_.kind != Tok::integer || tok_.bits < 1 || tok_.bits > 1024)
+          return error("expected a number from 1 to 1024");
+        value = uint32_t(tok_.bits);
+        advance();
+        continue;
+      }
+      if (is_dotted(".maxnctapersm") || is_dotted(".maxclusterrank") || is_dotted(".abi_preserve") ||
           is_dotted(".abi_preserve_control")) {
         advance();
         if (tok_.kind == Tok::integer) advance();

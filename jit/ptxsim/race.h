@@ -84,7 +84,7 @@ struct CopySlot {
 };
 CopySlot race_copy_slot(Warp& w, int lane);
 void race_copy_access(Warp& w, const Op& op, int lane, const CopySlot& slot, const Located& at,
-                      uint32_t bytes, bool write);
+                      uint32_t bytes, bool write, bool async_proxy = true);
 void race_copy_complete(Cluster& c, const CopySlot& slot, Mbarrier& bar);
 
 // Order.

@@ -318,7 +318,7 @@ void race_async_access(Warp& w, const Op& op, int lane, const Located& at, uint3
 }
 
 void race_copy_access(Warp& w, const Op& op, int lane, const CopySlot& slot, const Located& at,
-                      uint32_t bytes, bool write) {
+                      uint32_t bytes, bool write, bool async_proxy) {
   RaceDomain& d = *w.cluster->race;
   const ThreadClocks& t = d.of(w, lane);
   Mark m;
@@ -327,8 +327,8 @@ void race_copy_access(Warp& w, const Op& op, int lane, const CopySlot& slot, con
   m.site = w.op_index(op);
   m.cluster = uint32_t(w.cluster->index);
   m.slot = uint16_t(slot.slot);
-  m.async = true;
-  Toucher x{w, d, t, lane, true, at.space == Space::shared ? 0 : 1, m, write, false};
+  m.async = async_proxy;
+  Toucher x{w, d, t, lane, async_proxy, at.space == Space::shared ? 0 : 1, m, write, false};
   touch(x, op, at, bytes);
 }
 

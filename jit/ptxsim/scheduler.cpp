@@ -271,6 +271,7 @@ std::unique_ptr<Cluster> make_cluster(Launch& l, uint64_t index) {
       w.index = i;
       w.cluster_index = r * warps + i;
       w.check_init = check;
+      w.registers = l.registers;
       w.reg_storage.reset(new uint32_t[size_t(p.reg_words) + 64 + 16]());
       w.regs = reinterpret_cast<uint32_t*>((reinterpret_cast<uintptr_t>(w.reg_storage.get()) + 63) &
                                            ~uintptr_t(63));
@@ -437,6 +438,9 @@ std::string wait_text(const Warp& w, int lane) {
                          w.cluster->barrier_arrived, w.cluster->live_threads);
     case WaitKind::mbarrier:
       return describe_mbarrier(w, lane);
+    case WaitKind::registers:
+      return fmt::format("waits for {} registers, of which the block has {} free", x.wait_detail,
+                         w.block->free_registers);
     case WaitKind::warpgroup:
       return "waits for the other warps of its warpgroup at a wgmma instruction";
     default:

@@ -90,6 +90,29 @@ Result<std::shared_ptr<const Program>> Simulator::program(jit::ModuleId id,
   return slot;
 }
 
+namespace {
+
+constexpr uint64_t kRegistersPerSm = 65536;
+
+// What ptxas (13.0) allocates per thread for a kernel that uses setmaxnreg: .maxnreg, or an equal
+// share of the register file for .minnctapersm blocks of the declared size, and no more than the
+// largest setmaxnreg.inc asks for. 0 if neither is given: then it ignores setmaxnreg.
+uint32_t registers_at_entry(const Program& p) {
+  const Function& f = *p.functions[0].source;
+  if (!p.uses_setmaxnreg) return 0;
+  uint64_t limit = f.maxnreg;
+  if (!limit) {
+    const uint32_t* size = f.reqntid[0] ? f.reqntid : f.maxntid;
+    uint64_t threads = uint64_t(size[0]) * std::max(1u, size[1]) * std::max(1u, size[2]);
+    if (!threads || !f.minnctapersm) return 0;
+    limit = kRegistersPerSm / ((threads + 31) / 32 * 32 * f.minnctapersm) / 8 * 8;
+  }
+  limit = std::min<uint64_t>(limit, p.most_registers ? p.most_registers : 256);
+  return uint32_t((limit + 7) / 8 * 8);  // the hardware allocates eight at a time
+}
+
+}  // namespace
+
 Result<SimResult> Simulator::run(const jit::LaunchSpec& s) {
   TESS_TRY(std::shared_ptr<const Program> p, program(s.module, s.entry));
   const Function& f = *p->functions[0].source;
@@ -152,6 +175,13 @@ Result<SimResult> Simulator::run(const jit::LaunchSpec& s) {
     l.options.resident_clusters =
         uint32_t(std::min<uint64_t>(l.grid.count() / l.cluster.count(), 4096));
   }
+  l.registers = registers_at_entry(*p);
+  uint64_t warps = (l.block.count() + 31) / 32;
+  if (uint64_t(l.registers) * 32 * warps > kRegistersPerSm)
+    return bad(
+        fmt::format("{} warps of {} registers per thread need more than the {} registers of "
+                    "a multiprocessor",
+                    warps, l.registers, kRegistersPerSm));
   run_launch(l);
   SimResult r;
   r.findings = std::move(l.findings);

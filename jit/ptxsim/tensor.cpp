@@ -272,20 +272,25 @@ Flow tensor(Warp& w, const Op& op, uint32_t mask) {
   return Flow::next;
 }
 
-// k[0] field, k[1] wide value; imm ordinal; a[0] address, a[1] value
+// The numbers of the element types in tensormap.replace, which are not those of the driver.
+constexpr jit::TensorType kElementTypes[] = {
+    jit::TensorType::u8,      jit::TensorType::u16, jit::TensorType::u32,  jit::TensorType::s32,
+    jit::TensorType::u64,     jit::TensorType::s64, jit::TensorType::f16,  jit::TensorType::f32,
+    jit::TensorType::f32_ftz, jit::TensorType::f64, jit::TensorType::bf16, jit::TensorType::tf32,
+    jit::TensorType::tf32_ftz};
+
+// k[5] field, k[6] wide value, k[4] space; imm ordinal; a[0] address, a[1] value
 Flow replace(Warp& w, const Op& op, uint32_t mask) {
   for (uint32_t mm = mask; mm; mm &= mm - 1) {
     int l = std::countr_zero(mm);
     Located at;
-    uint64_t a = op.k[9] == kBase64   ? w.row64(op.a[0])[l]
-                 : op.k[9] == kBase32 ? w.row32(op.a[0])[l]
-                                      : uint64_t(op.target);
-    if (!locate(w, op, l, Space(op.k[3]), a, 128, 64, Intent::write, at)) return Flow::stop;
+    if (!locate(w, op, l, Space(op.k[4]), operand_address(w, op, 0, l), 128, 64, Intent::write, at))
+      return Flow::stop;
     SimTensorMap m;
     std::memcpy(static_cast<void*>(&m), at.bytes, sizeof m);
-    uint64_t v = op.k[1] ? w.row64(op.a[1])[l] : w.row32(op.a[1])[l];
+    uint64_t v = op.k[6] ? w.row64(op.a[1])[l] : w.row32(op.a[1])[l];
     size_t i = size_t(op.imm);
-    switch (op.k[0]) {
+    switch (op.k[5]) {
       case 0:
         m.address = v;
         break;
@@ -305,7 +310,7 @@ Flow replace(Warp& w, const Op& op, uint32_t mask) {
         m.element_stride[i] = uint8_t(std::min<uint64_t>(v, 255));
         break;
       case 6:
-        m.type = uint8_t(std::min<uint64_t>(v, 255));
+        m.type = v < std::size(kElementTypes) ? uint8_t(kElementTypes[v]) : 255;
         break;
       case 7:
         m.interleave = uint8_t(std::min<uint64_t>(v, 255));
@@ -358,7 +363,7 @@ bool coordinates(Builder& b, const Operand& o, int rank) {
   if (int(list.size()) != rank)
     return b.fail(fmt::format("{} coordinates are needed, found {}", rank, list.size()));
   for (auto* e : list) b.add_arg(b.source(*e, 32));
-  return address_operand(b, o, 1);
+  return b.address_operand(o, 1);
 }
 
 int rank_of(const Builder& b) { return 1 + b.which({"1d", "2d", "3d", "4d", "5d"}); }
@@ -368,7 +373,7 @@ bool build_store(Builder& b, bool reduces) {
   if (!b.expect_operands(2, 3)) return false;
   op.k[5] = uint8_t(rank_of(b));
   op.k[6] = 1;
-  if (!coordinates(b, b.in.operands[0], op.k[5]) || !address_operand(b, b.in.operands[1], 0))
+  if (!coordinates(b, b.in.operands[0], op.k[5]) || !b.address_operand(b.in.operands[1], 0))
     return false;
   if (reduces) {
     Reduce r = Reduce::add;
@@ -390,8 +395,8 @@ bool build_tensor_copy(Builder& b) {
   Op& op = b.op;
   if (!b.expect_operands(3, 5)) return false;
   op.k[5] = uint8_t(rank_of(b));
-  if (!address_operand(b, b.in.operands[0], 0) || !coordinates(b, b.in.operands[1], op.k[5]) ||
-      !address_operand(b, b.in.operands[2], 3))
+  if (!b.address_operand(b.in.operands[0], 0) || !coordinates(b, b.in.operands[1], op.k[5]) ||
+      !b.address_operand(b.in.operands[2], 3))
     return false;
   size_t i = 3;
   op.k[7] = b.has("multicast::cluster");
@@ -416,28 +421,26 @@ bool build_tensor_prefetch(Builder& b) {
 }
 
 bool build_tensormap_replace(Builder& b) {
-  b.op.k[0] = uint8_t(
+  b.op.k[5] = uint8_t(
       b.which({"global_address", "rank", "box_dim", "global_dim", "global_stride", "element_stride",
                "elemtype", "interleave_layout", "swizzle_mode", "fill_mode"}));
-  bool indexed = b.op.k[0] >= 2 && b.op.k[0] <= 5;
+  bool indexed = b.op.k[5] >= 2 && b.op.k[5] <= 5;
   if (!b.expect_operands(indexed ? 3 : 2)) return false;
-  if (!b.address(0)) return false;
-  b.op.target = uint32_t(b.op.imm);
-  if (b.op.k[9] != kBaseNone && b.op.imm != 0)
-    return b.fail("an offset behind a register is not supported in this operand");
-  b.op.imm = 0;
+  if (!b.address_operand(b.in.operands[0], 0)) return false;
   if (indexed && !b.immediate(1, b.op.imm)) return false;
   if (b.op.imm < 0 || b.op.imm > 4) return b.fail("the dimension is 0..4");
-  b.op.k[1] = b.last_mod() == "b64";
-  b.op.a[1] = b.source(indexed ? 2 : 1, b.op.k[1] ? 64 : 32);
-  b.op.k[3] = uint8_t(b.space());
+  b.op.k[6] = b.last_mod() == "b64";
+  if (b.op.k[5] >= 6 && b.in.operands.back().kind != OpKind::integer)
+    return b.fail("the new value of this field must be a constant");
+  b.op.a[1] = b.source(indexed ? 2 : 1, b.op.k[6] ? 64 : 32);
+  b.op.k[4] = uint8_t(b.space());
   b.op.exec = replace;
   return b.ok();
 }
 
 bool build_tensormap_fence_copy(Builder& b) {
   if (!b.expect_operands(3)) return false;
-  if (!address_operand(b, b.in.operands[0], 0) || !address_operand(b, b.in.operands[1], 1) ||
+  if (!b.address_operand(b.in.operands[0], 0) || !b.address_operand(b.in.operands[1], 1) ||
       !b.immediate(2, b.op.imm))
     return false;
   if (b.op.imm != 128) return b.fail("the size is 128");

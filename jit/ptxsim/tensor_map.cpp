@@ -18,7 +18,7 @@ std::string check_tensor_map(const SimTensorMap& m) {
   uint32_t es = tensor_element_bytes(m.type);
   if (!es) return fmt::format("unknown element type {}", m.type);
   if (m.address % 16) return fmt::format("the address {:#x} must be a multiple of 16", m.address);
-  if (m.interleave) return "interleaved layouts are not simulated";
+  if (m.interleave) return "interleaved layouts (16B, 32B) are not simulated";
   if (m.swizzle > 3) return fmt::format("unknown swizzle {}", m.swizzle);
   for (int i = 0; i < m.rank; ++i) {
     if (m.box[i] < 1 || m.box[i] > 256)

@@ -10,7 +10,7 @@ using namespace tess::ptxsim;
 TEST_CASE("kernels are right and clean in every mode and under eight seeds") {
   for (const KernelCase& k : kernel_cases()) {
     PtxSource ptx = kernel_ptx(k.name, k.arch);
-    MESSAGE(k.name << " from " << ptx.from);
+    MESSAGE(std::string(k.name) << " from " << ptx.from);
     CAPTURE(k.name);
     for (AsyncMode mode : {AsyncMode::eager, AsyncMode::lazy, AsyncMode::random})
       for (uint64_t seed = 0; seed < 8; ++seed) {
@@ -29,4 +29,18 @@ TEST_CASE("kernels are right and clean in every mode and under eight seeds") {
         REQUIRE_FALSE(r.wrong);
       }
   }
+}
+
+TEST_CASE("long: a GEMM of 1024 cubed takes less than two seconds without checkers") {
+  LaunchOptions o;
+  o.check_races = o.check_init = o.check_async = o.stats = false;
+  Outcome r = run_gemm(kernel_ptx("gemm", "sm_80").text, o, 1024, 1024, 1024, false);
+  CHECK(r.clean());
+  MESSAGE("1024 cubed: " << r.seconds << " s");
+  LaunchOptions all;
+  all.threads = 1;
+  Outcome c = run_gemm(kernel_ptx("gemm", "sm_80").text, all, 256, 256, 256, true);
+  CHECK(c.clean());
+  MESSAGE("all checkers: " << double(c.stats.lane_instructions) / c.seconds / 1e6
+                           << " M lane instructions per second");
 }
