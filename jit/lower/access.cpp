@@ -251,6 +251,7 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
   Stream stream{l, memory_type, {}, 0};
   std::vector<Operand> slow;
   Constant pad_code{memory_type, v.type.is_bool() ? (pad != 0) : pad};
+  if (plan.unit) where.at(plan.registers[0]);  // what all addresses share, before any branch
   // Loads under one condition stand in one branch.
   struct Piece {
     Address at;
@@ -375,6 +376,7 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   if (!plan.unit) codes = l.elements(memory_type, words, n);
   Unit unit = plan.unit ? unit_of(memory_type, plan.unit) : Unit{};
   int pieces = plan.unit ? static_cast<int>(plan.run * memory_bits(v.type) / 8 / plan.unit) : 1;
+  if (plan.unit) where.at(plan.registers[0]);  // what all addresses share, before any branch
   Operand open = pred(true);
   bool is_open = false;
   for (int64_t i = 0; i < n; i += plan.run) {
