@@ -80,6 +80,11 @@ class Emitter {
     return static_cast<int64_t>(it->second);
   }
   uint32_t new_value(std::string name, const Type& type) {
+    if (!name.empty() && !taken_.insert(name).second) {
+      int n = 2;
+      while (!taken_.insert(fmt::format("{}.{}", name, n)).second) ++n;
+      name += fmt::format(".{}", n);
+    }
     kernel_.values.push_back({std::move(name), type});
     return static_cast<uint32_t>(kernel_.values.size() - 1);
   }
@@ -88,10 +93,7 @@ class Emitter {
     if (old < k_.params.size()) return old;
     auto [it, fresh] = value_of_.try_emplace({old, layout}, 0);
     if (fresh) {
-      int n = ++versions_[old];
-      const std::string& name = k_.values[old].name;
-      it->second = new_value(n == 1 || name.empty() ? name : fmt::format("{}.{}", name, n),
-                             k_.values[old].type);
+      it->second = new_value(k_.values[old].name, k_.values[old].type);
     }
     return it->second;
   }
@@ -395,9 +397,10 @@ class Emitter {
   // A store of less than the whole tile says nothing of who writes what: the tile is broadcast
   // first.
   void make_whole(const Relation& r, const Mode& mode, const OpInfo& op, std::vector<Ref>& args) {
-    bool writes = op.rule == Rule::store_ || op.rule == Rule::scatter_ || op.rule == Rule::atomic_;
+    bool atomic = op.rule == Rule::atomic_ || op.rule == Rule::red_async_;
+    bool writes = op.rule == Rule::store_ || op.rule == Rule::scatter_ || atomic;
     if (!writes || mode.access == kNoLayout) return;
-    size_t value = op.rule == Rule::atomic_ ? 1 : 0;
+    size_t value = atomic ? 1 : 0;
     for (const Slot& s : r.slots)
       if (s.type.shape == r.full && (s.place.index < 0 || s.result || r.full.rank == 1)) return;
     if (!args[value].is_value() || !kernel_.values[args[value].index()].type.is_tile()) return;
@@ -523,7 +526,7 @@ class Emitter {
   std::vector<int> relation_of_;
   std::map<LayoutId, size_t> index_of_;
   std::map<std::pair<uint32_t, LayoutId>, uint32_t> value_of_;
-  std::map<uint32_t, int> versions_;
+  std::set<std::string> taken_;  // names of values
   std::map<std::pair<uint32_t, LayoutId>, Copy> copies_;
   std::map<uint32_t, LayoutId> smem_;    // by old value
   std::map<uint32_t, LayoutId> mem_of_;  // by new value

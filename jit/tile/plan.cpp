@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <set>
 
 #include "isa/diag/layout.h"
 #include "isa/layout_ops.h"
@@ -129,7 +130,7 @@ class Planner {
                      [](const auto& a, const auto& b) { return a.first < b.first; });
     for (const auto& [rank, at] : anchors) {
       const Relation& r = plan_.relations[at.first];
-      offer(r.slots[at.second.slot].web, at.second.layout, origin(at.second.rule, r.pc));
+      propose_at(r.slots[at.second.slot].web, at.second.layout, origin(at.second.rule, r.pc));
       settle();
     }
     for (uint32_t w = 0; w < plan_.webs.size(); ++w) {
@@ -147,6 +148,18 @@ class Planner {
     for (uint32_t r = 0; r < plan_.relations.size(); ++r) complete(r);
   }
 
+  void propose_at(uint32_t web, LayoutId layout, uint32_t o) {
+    offer(web, layout, o);
+    WebPlan& w = plan_.webs[web];
+    for (uint8_t c = 0; c < w.candidates.size(); ++c) {
+      if (w.candidates[c].layout != layout) continue;
+      // An instruction's own wish says more than what came down from another.
+      if (own_.insert({web, layout}).second && !plan_.origins[w.candidates[c].origin].written)
+        w.candidates[c].origin = o;
+      starts_.emplace_back(web, c);
+    }
+  }
+
   int warps_of(uint32_t web) const {
     return touching_[web].empty() ? static_cast<int>(k_.warps)
                                   : plan_.relations[touching_[web][0].relation].warps;
@@ -154,7 +167,7 @@ class Planner {
 
   bool served(uint32_t relation) {
     for (const Mode& m : plan_.modes[relation])
-      if (cost_in(relation, m, true) < kImpossible) return true;
+      if (possible(relation, m)) return true;
     return false;
   }
   void complete(uint32_t relation) {
@@ -180,40 +193,70 @@ class Planner {
 
   // --- cost
   // `ideal`: whether a mode can be had at all, whatever the webs are in.
-  int64_t cost_in(uint32_t relation, const Mode& m, bool ideal = false) {
+  // Bringing slot `i` from (to, for a result) its web's layout.
+  int64_t conversion_cost(const Slot& s, LayoutId want, LayoutId web) {
+    if (want == kNoLayout || want == web || web == kNoLayout) return 0;
+    int bits = s.type.dtype.bits;
+    int64_t move = want == kInShared ? pool_.best_shared_access(web, bits) + 30
+                   : s.result        ? pool_.move(want, web, bits).cost
+                                     : pool_.move(web, want, bits).cost;
+    return move * kFine + (s.result || move == 0 ? 0 : 1);
+  }
+  // Whether a mode can be had at all.
+  bool possible(uint32_t relation, const Mode& m) {
     const Relation& r = plan_.relations[relation];
-    int64_t cost = m.cost * kFine;
+    int64_t cost = m.cost;
     for (size_t i = 0; i < r.slots.size(); ++i) {
-      const Slot& s = r.slots[i];
-      LayoutId web = ideal ? plan_.webs[s.web].candidates.empty()
-                                 ? kNoLayout
-                                 : plan_.webs[s.web].candidates[0].layout
-                           : plan_.webs[s.web].layout;
-      LayoutId want = m.layout[i];
-      if (want == kNoLayout || want == web || web == kNoLayout) continue;
-      int bits = s.type.dtype.bits;
-      int64_t move = want == kInShared ? pool_.best_shared_access(web, bits) + 30
-                     : s.result        ? pool_.move(want, web, bits).cost
-                                       : pool_.move(web, want, bits).cost;
-      cost += move * kFine + (s.result || move == 0 ? 0 : 1);
+      const WebPlan& w = plan_.webs[r.slots[i].web];
+      if (!w.candidates.empty())
+        cost += conversion_cost(r.slots[i], m.layout[i], w.candidates[0].layout);
     }
-    return std::min(cost * r.weight, kImpossible * kFine);
+    return cost < kImpossible;
+  }
+
+  // The costs of conversions by mode, slot and the web's candidate, filled in as they are asked
+  // for.
+  struct Table {
+    size_t slots = 0;
+    std::vector<int64_t> cell;
+  };
+  int64_t& cell(Table& t, size_t mode, size_t slot, size_t candidate) {
+    return t.cell[(mode * t.slots + slot) * kMostCandidates + candidate];
   }
   int64_t best_of(uint32_t relation) {
     const auto& modes = plan_.modes[relation];
-    int64_t best = kImpossible * kFine;
-    for (uint32_t m = 0; m < modes.size(); ++m)
-      if (int64_t c = cost_in(relation, modes[m]); c < best || m == 0) {
-        best = c;
-        plan_.chosen[relation] = m;
+    if (modes.empty()) return 0;
+    const Relation& r = plan_.relations[relation];
+    Table& t = tables_[relation];
+    int64_t best = INT64_MAX;
+    for (uint32_t m = 0; m < modes.size(); ++m) {
+      int64_t cost = modes[m].cost * kFine;
+      for (size_t i = 0; i < t.slots && cost < best; ++i) {
+        uint32_t web = r.slots[i].web;
+        int64_t& c = cell(t, m, i, current_[web]);
+        if (c < 0) c = conversion_cost(r.slots[i], modes[m].layout[i], plan_.webs[web].layout);
+        cost += c;
       }
-    return modes.empty() ? 0 : best;
+      if (cost >= best) continue;
+      best = cost;
+      plan_.chosen[relation] = m;
+    }
+    return std::min(best, kImpossible) * r.weight;
   }
 
   // --- search
+  // Every step begins where an instruction proposed a layout and takes along what follows it; then
+  // single webs are tried, until nothing helps.
   void search() {
     plan_.chosen.assign(plan_.relations.size(), 0);
     cost_.assign(plan_.relations.size(), 0);
+    tables_.resize(plan_.relations.size());
+    current_.assign(plan_.webs.size(), 0);
+    visited_.assign(plan_.webs.size(), 0);
+    for (uint32_t r = 0; r < plan_.relations.size(); ++r) {
+      tables_[r].slots = plan_.relations[r].slots.size();
+      tables_[r].cell.assign(plan_.modes[r].size() * tables_[r].slots * kMostCandidates, -1);
+    }
     for (WebPlan& w : plan_.webs)
       if (!w.candidates.empty())
         w.layout = w.candidates[0].layout, w.origin = w.candidates[0].origin;
@@ -221,77 +264,88 @@ class Planner {
     for (uint32_t r = 0; r < plan_.relations.size(); ++r) total_ += cost_[r] = best_of(r);
     for (int round = 0; round < kMostRounds; ++round) {
       int64_t before = total_;
+      for (auto [web, candidate] : starts_) grow(web, candidate);
       for (uint32_t w = 0; w < plan_.webs.size(); ++w)
-        for (size_t c = 0; c < plan_.webs[w].candidates.size(); ++c) grow(w, c);
+        for (uint8_t c = 0; c < plan_.webs[w].candidates.size(); ++c) settle_one(w, c);
       if (total_ == before) break;
     }
   }
 
-  struct Undo {
-    uint32_t web;
-    LayoutId layout;
-    uint32_t origin;
-  };
-  void set(uint32_t web, LayoutId layout, uint32_t o) {
-    plan_.webs[web].layout = layout;
-    plan_.webs[web].origin = o;
+  void set(uint32_t web, uint8_t candidate) {
+    WebPlan& w = plan_.webs[web];
+    current_[web] = candidate;
+    w.layout = w.candidates[candidate].layout;
+    w.origin = w.candidates[candidate].origin;
     for (Touch t : touching_[web]) {
       total_ -= cost_[t.relation];
       total_ += cost_[t.relation] = best_of(t.relation);
     }
   }
+  void settle_one(uint32_t web, uint8_t candidate) {
+    uint8_t before = current_[web];
+    if (before == candidate) return;
+    int64_t cost = total_;
+    set(web, candidate);
+    if (total_ >= cost) set(web, before);
+  }
+
   // Changes one web and then, along the modes that fit, those that would follow it; keeps the
   // cheapest of the states passed through.
-  void grow(uint32_t start, size_t candidate) {
-    const Candidate first = plan_.webs[start].candidates[candidate];
-    if (plan_.webs[start].layout == first.layout) return;
+  void grow(uint32_t start, uint8_t candidate) {
+    if (current_[start] == candidate) return;
+    struct Step {
+      uint32_t web;
+      uint8_t candidate;
+    };
     int64_t best = total_;
     size_t keep = 0;
-    std::vector<Undo> changed;
-    std::vector<uint8_t> visited(plan_.webs.size(), 0);
-    std::deque<std::pair<uint32_t, Candidate>> next{{start, first}};
-    visited[start] = 1;
+    std::vector<Step> changed;
+    std::fill(visited_.begin(), visited_.end(), 0);
+    std::deque<Step> next{{start, candidate}};
+    visited_[start] = 1;
     while (!next.empty()) {
-      auto [w, c] = next.front();
+      Step step = next.front();
       next.pop_front();
-      changed.push_back({w, plan_.webs[w].layout, plan_.webs[w].origin});
-      set(w, c.layout, c.origin);
+      changed.push_back({step.web, current_[step.web]});
+      set(step.web, step.candidate);
+      LayoutId layout = plan_.webs[step.web].layout;
       if (total_ < best) best = total_, keep = changed.size();
-      for (Touch t : touching_[w]) {
+      for (Touch t : touching_[step.web]) {
         const Relation& r = plan_.relations[t.relation];
         const Mode* follow = nullptr;
         for (const Mode& m : plan_.modes[t.relation])
-          if (m.layout[t.slot] == c.layout && (!follow || m.cost < follow->cost)) follow = &m;
+          if (m.layout[t.slot] == layout && (!follow || m.cost < follow->cost)) follow = &m;
         if (!follow) continue;
         for (size_t i = 0; i < r.slots.size(); ++i) {
           uint32_t other = r.slots[i].web;
-          if (visited[other] || plan_.webs[other].layout == follow->layout[i]) continue;
-          for (const Candidate& oc : plan_.webs[other].candidates)
-            if (oc.layout == follow->layout[i]) {
-              visited[other] = 1;
-              next.emplace_back(other, oc);
+          const WebPlan& o = plan_.webs[other];
+          if (visited_[other] || o.layout == follow->layout[i]) continue;
+          for (uint8_t c = 0; c < o.candidates.size(); ++c)
+            if (o.candidates[c].layout == follow->layout[i]) {
+              visited_[other] = 1;
+              next.push_back({other, c});
             }
         }
       }
     }
     while (changed.size() > keep) {
-      set(changed.back().web, changed.back().layout, changed.back().origin);
+      set(changed.back().web, changed.back().candidate);
       changed.pop_back();
     }
   }
 
   void weigh_second(uint32_t web) {
     WebPlan& w = plan_.webs[web];
-    const LayoutId layout = w.layout;
-    const uint32_t o = w.origin;
+    if (w.candidates.empty()) return;
+    const uint8_t now = current_[web];
     const int64_t before = total_;
-    int64_t best = kImpossible;
-    for (size_t c = 0; c < w.candidates.size(); ++c) {
-      if (w.candidates[c].layout == layout) continue;
-      set(web, w.candidates[c].layout, w.candidates[c].origin);
+    int64_t best = INT64_MAX;
+    for (uint8_t c = 0; c < w.candidates.size(); ++c) {
+      if (c == now) continue;
+      set(web, c);
       if (total_ - before < best) best = total_ - before, w.second = w.candidates[c].layout;
     }
-    set(web, layout, o);
+    set(web, now);
     if (w.second != kNoLayout) w.second_cost = best / kFine;
   }
 
@@ -307,7 +361,11 @@ class Planner {
   Plan& plan_;
   std::vector<std::vector<Touch>> touching_;  // by web
   std::deque<Fresh> fresh_;
-  std::vector<int64_t> cost_;  // by relation
+  std::set<std::pair<uint32_t, LayoutId>> own_;
+  std::vector<int64_t> cost_;                         // by relation
+  std::vector<Table> tables_;                         // by relation
+  std::vector<uint8_t> current_, visited_;            // by web: its candidate; seen in this step
+  std::vector<std::pair<uint32_t, uint8_t>> starts_;  // webs and candidates that anchors proposed
   int64_t total_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "isa/layout_bits.h"
 #include "isa/layout_ops.h"
 
 namespace tess::jit::tile {
@@ -196,7 +197,7 @@ int64_t Pool::shared_access(LayoutId reg, int fastest, int bits) {
                                       : bytes <= 8 ? 2
                                                    : 4)) +
                  (bytes < 4 ? 2 * instructions : 0);
-  if (bits == 16 || (bits == 8 && bytes >= 4) || bits == 32)
+  if (is_linear(reg) && (bits == 16 || (bits == 8 && bytes >= 4) || bits == 32))
     if (auto m = matrix_banks(l, at(mem), bits))
       cost = std::min(cost, (n * bits / 32 + 3) / 4 + n * bits / 32);
   return it->second = cost;
@@ -210,21 +211,53 @@ int64_t Pool::best_shared_access(LayoutId reg, int bits) {
   return best;
 }
 
+bool Pool::is_linear(LayoutId id) {
+  if (linear_.size() < layouts_.size()) linear_.resize(layouts_.size(), -1);
+  int8_t& known = linear_[static_cast<size_t>(id)];
+  if (known < 0) known = linear_of(at(id)).has_value();
+  return known == 1;
+}
+
+namespace {
+
+// Every lane of every warp holds the same elements in both, if not in the same registers.
+bool threads_agree(const Layout& a, const Layout& b) {
+  auto threads = [](const Layout& l) {
+    std::vector<Digit> d;
+    for (const Digit& x : l.digits)
+      if (x.label == Label::lane || x.label == Label::warp) d.push_back(x);
+    return d;
+  };
+  return a.bits.identity() && b.bits.identity() && a.offset == b.offset &&
+         registers_of(a) == registers_of(b) && threads(a) == threads(b);
+}
+
+}  // namespace
+
 MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
   if (from == to) return {};
-  auto [it, fresh] = moves_.try_emplace({{from, to}, bits}, MoveCost{Move::shared, kImpossible});
+  uint64_t key = static_cast<uint64_t>(from) << 36 | static_cast<uint64_t>(to) << 8 |
+                 static_cast<uint64_t>(bits);
+  auto [it, fresh] = moves_.try_emplace(key, MoveCost{Move::shared, kImpossible});
   if (!fresh) return it->second;
-  auto c = conversion(at(from), at(to), bits);
-  if (!c) return it->second;
-  MoveCost m{c->where, c->cost};
-  if (c->where >= Move::shared) {
+  MoveCost m;
+  if (is_linear(from) && is_linear(to)) {
+    auto c = conversion(at(from), at(to), bits);
+    if (!c) return it->second;
+    m = {c->where, c->cost};
+  } else if (threads_agree(at(from), at(to))) {
+    m = {Move::reg, 0};
+  } else {
+    m.where = Move::shared;
+  }
+  if (m.where >= Move::shared) {
     int rank = static_cast<int>(at(from).shape.size());
     m.cost = kImpossible;
     for (int d = std::max(0, rank - 2); d < rank; ++d)
       m.cost = std::min(
           m.cost, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier + kLatency);
   }
-  return it->second = m;
+  return moves_[key] = m;
 }
 
 }  // namespace tess::jit::tile

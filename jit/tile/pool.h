@@ -50,8 +50,9 @@ class Pool {
   LayoutId local_times(const std::vector<int64_t>& part, LayoutId id);
   LayoutId local_under(const std::vector<int64_t>& part, LayoutId id);
 
-  // By rules and, for layouts that are not linear, by the judge; a trip through shared memory is
-  // priced by the widths and matrix moves that the better order of the shared tile allows.
+  // Exact for layouts that are linear over F2. Others are never enumerated here: unless lanes and
+  // warps hold alike, the trip is taken to lead through shared memory. That is priced by the widths
+  // and matrix moves that the better order of the shared tile allows.
   MoveCost move(LayoutId from, LayoutId to, int bits);
   // Wavefronts of writing (reading) a tile in shared memory where nothing conflicts, the dimension
   // `fastest` being contiguous.
@@ -62,12 +63,14 @@ class Pool {
  private:
   template <class Make>
   LayoutId memo(int op, LayoutId id, std::vector<int64_t> args, Make make);
+  bool is_linear(LayoutId id);
   LayoutId plain_memory(const std::vector<int64_t>& shape, int fastest);
 
   std::deque<Layout> layouts_;
   std::unordered_map<std::string, LayoutId> by_form_;
   std::map<std::pair<std::pair<int, LayoutId>, std::vector<int64_t>>, LayoutId> done_;
-  std::map<std::pair<std::pair<LayoutId, LayoutId>, int>, MoveCost> moves_;
+  std::unordered_map<uint64_t, MoveCost> moves_;
+  std::vector<int8_t> linear_;  // by id: -1 not asked yet
   std::map<std::pair<std::pair<LayoutId, int>, int>, int64_t> accesses_;
   std::map<LayoutId, int64_t> registers_;
 };

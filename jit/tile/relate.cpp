@@ -30,6 +30,15 @@ int64_t trips(const Kernel& k, const Inst& loop) {
   return std::max<int64_t>(1, (end - begin + step - (step > 0 ? 1 : -1)) / step);
 }
 
+// Of one strand of a section.
+int strand_warps(const Kernel& k, const Inst& section) {
+  auto args = k.args(section);
+  int64_t warps = k.warps;
+  if (args[0].is_constant() && args[1].is_constant())
+    warps = constant_of(k, args[1]) - constant_of(k, args[0]);
+  return static_cast<int>(std::max<int64_t>(1, k.attr(section, AttrTag::by).value_or(warps)));
+}
+
 int floor_power(int64_t v) {
   return v < 1 ? 1 : static_cast<int>(std::bit_floor(static_cast<uint64_t>(v)));
 }
@@ -60,22 +69,31 @@ int Relations::result_slot(const Relation& r) const {
 
 std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<LayoutId>& written) {
   std::vector<Relation> relations;
-  std::vector<std::pair<uint32_t, int64_t>> loops{{0, 1}};  // depth, weight; one per open block
+  struct Block {
+    uint32_t depth;
+    int64_t weight;
+    int warps;
+  };
+  std::vector<Block> blocks{{0, 1, static_cast<int>(k_.warps)}};  // the open ones
   std::vector<Use> uses;
   for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
     const Inst& inst = k_.code[pc];
     const OpInfo& op = op_info(inst.op);
-    if (inst.op == Op::end) loops.pop_back();
+    if (inst.op == Op::end) blocks.pop_back();
     Relation r;
     r.pc = pc;
-    r.warps = static_cast<int>(k_.warps);
-    r.depth = loops.back().first;
-    r.weight = loops.back().second;
+    r.warps = blocks.back().warps;
+    r.depth = blocks.back().depth;
+    r.weight = blocks.back().weight;
     if (op.form == Form::control && inst.op != Op::end && inst.op != Op::else_) {
-      bool loop = inst.op == Op::for_ || inst.op == Op::while_;
-      loops.push_back(
-          loop ? std::pair(r.depth + 1, std::min(kMostWeight, r.weight * trips(k_, inst)))
-               : loops.back());
+      Block inner = blocks.back();
+      if (inst.op == Op::for_ || inst.op == Op::while_) {
+        ++inner.depth;
+        inner.weight = std::min(kMostWeight, inner.weight * trips(k_, inst));
+      } else if (op.rule == Rule::strand_) {
+        inner.warps = strand_warps(k_, inst);
+      }
+      blocks.push_back(inner);
     }
     uses_of(k_, inst, uses);
     for (size_t u = 0; u < uses.size(); ++u)
@@ -90,7 +108,8 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     if (auto l = k_.attr(inst, AttrTag::layout)) r.written = written[static_cast<size_t>(*l)];
     const Access* access = access_of(inst);
     int result = result_slot(r);
-    bool moves = op.rule == Rule::load_ || op.rule == Rule::store_ || op.rule == Rule::atomic_;
+    bool moves = op.rule == Rule::load_ || op.rule == Rule::store_ || op.rule == Rule::atomic_ ||
+                 op.rule == Rule::red_async_;
     if (moves && access) {
       r.full = access_type(k_, *access, false).type.shape;
       if (k_.values[access->base].type.space == Space::global) r.lie = facts_.contiguity(*access);
@@ -205,7 +224,8 @@ std::vector<Mode> Relations::whole_modes(const Relation& r) {
   std::vector<Mode> out;
   const Inst& inst = k_.code[r.pc];
   const OpInfo& op = op_info(inst.op);
-  bool writes = op.rule == Rule::store_ || op.rule == Rule::scatter_ || op.rule == Rule::atomic_;
+  bool writes = op.rule == Rule::store_ || op.rule == Rule::scatter_ || op.rule == Rule::atomic_ ||
+                op.rule == Rule::red_async_;
   if (!writes || r.full.rank == 0) return out;
   bool wide = r.lie.dim >= 0;
   int64_t run =
@@ -585,6 +605,7 @@ void Relations::modes(const Relation& r, uint32_t slot, LayoutId layout, std::ve
     case Rule::gather_:
     case Rule::scatter_:
     case Rule::atomic_:
+    case Rule::red_async_:
       return elementwise(q);
     case Rule::same_:
       if (!op.requires_attr(AttrTag::layout)) return elementwise(q);

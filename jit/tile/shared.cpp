@@ -1,5 +1,7 @@
 #include "jit/tile/shared.h"
 
+#include <set>
+
 #include "isa/infer.h"
 #include "isa/layout_ops.h"
 
@@ -53,6 +55,14 @@ std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, c
       if (l != kNoLayout && plain) uses[x.base].push_back({l, rule == Rule::load_});
     }
   }
+  std::set<uint32_t> copied;
+  for (const Inst& inst : k.code) {
+    Rule rule = op_info(inst.op).rule;
+    if (rule != Rule::copy_async_ && rule != Rule::copy_bulk_ && rule != Rule::tma_) continue;
+    for (Ref r : k.args(inst))
+      if (r.is_access() || r.is_value())
+        copied.insert(r.is_access() ? k.accesses[r.index()].base : r.index());
+  }
   std::map<uint32_t, LayoutId> chosen;
   for (const Inst& inst : k.code) {
     if (op_info(inst.op).rule != Rule::smem_ || k.has(inst, AttrTag::layout)) continue;
@@ -61,6 +71,16 @@ std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, c
     std::vector<int64_t> shape(t.shape.begin() + (t.ring ? 1 : 0), t.shape.end());
     std::vector<SharedUse> readers;
     for (auto [l, matrix] : uses[v]) readers.push_back({&pool.at(l), matrix});
+    // Asynchronous copies write runs of 16 bytes along the last dimension.
+    LayoutId copier = kNoLayout;
+    if (copied.count(v)) {
+      Shape slot;
+      for (int64_t d : shape) slot.push(d);
+      int64_t run = std::max(1, 128 / t.dtype.bits);
+      while (run & (run - 1)) run &= run - 1;
+      copier = pool.add(wide_layout(slot, slot.rank - 1, run, 1));
+      if (copier != kNoLayout) readers.push_back({&pool.at(copier), false});
+    }
     Result<SharedChoice> best = choose_shared_layout(shape, t.dtype.bits, readers);
     LayoutId l = best ? pool.add(best->mem) : pool.add(row_major(shape));
     if (l != kNoLayout) chosen[v] = l;
