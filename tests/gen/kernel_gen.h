@@ -41,6 +41,16 @@ class KernelGen {
   bool memory_row(const OpInfo& op);
   bool shape_row(const OpInfo& op);
 
+  // --- strands and asynchronous instructions (rows_async.cpp)
+  void async_params();
+  void async_declarations();
+  bool parallel_statement();
+  bool async_row(const OpInfo& op);
+  bool arrive_and_wait(Ref use);
+  bool group_of(Op commit, Op wait);
+  void fit_reduction(std::vector<EmitAttr>& attrs, bool all);
+  Ref use_of(uint32_t bars);
+
   // --- values
   Loc place();
   DType pick_type(TypeClass c);
@@ -87,6 +97,12 @@ class KernelGen {
   int64_t blocks_ = 1;
   int depth_ = 0, loops_ = 0, names_ = 0;
   uint32_t line_ = 1, file_ = 0;
+  // Of kernels with asynchronous copies: a tensor, shared tiles and mbarriers, and the peer's.
+  bool has_async_ = false, in_strand_ = false;
+  int64_t strand_begin_ = 0, strand_warps_ = 0;
+  DType box_type_, factor_;
+  uint32_t box_ = 0, tile_ = 0, bars_ = 0, words_ = 0, left_ = 0, right_ = 0;
+  uint32_t peer_bars_ = 0, peer_words_ = 0, peer_tile_ = 0;
 };
 
 }  // namespace tess::gen

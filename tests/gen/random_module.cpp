@@ -116,6 +116,7 @@ void KernelGen::tensor_params() {
       own_.push_back(b_.param(t == dt::f64_ ? "reals" : "integers", t, std::move(p)));
     }
   }
+  async_params();
   int header_values = static_cast<int>(rng_.below(3));
   for (int i = 0; i < header_values && !options_.launchable; ++i) {
     Param p;
@@ -313,6 +314,8 @@ void KernelGen::statement() {
       continue;
     switch (op.op) {
       case Op::parallel:
+      case Op::warps:
+        if (parallel_statement()) return;
         continue;
       case Op::for_:
         return for_statement();
@@ -404,6 +407,8 @@ void KernelGen::leave() {
   EmitArg c =
       trap && options_.launchable ? EmitArg(Literal::of_bool(false)) : EmitArg(scalar(dt::bool_));
   Op way = trap                             ? Op::trap
+           : in_strand_ && loops_ == 0      ? Op::trap
+           : in_strand_                     ? Op::break_
            : loops_ == 0 || rng_.chance(20) ? Op::return_
            : rng_.chance(50)                ? Op::break_
                                             : Op::continue_;
@@ -463,7 +468,8 @@ int64_t KernelGen::layout_of(const Type& t) {
 void KernelGen::add_layout(uint32_t result) {
   Inst& inst = k_.code.back();
   const Type& t = k_.values[result].type;
-  if (t.shape.rank == 0 || (t.space != Space::reg && t.space != Space::shared)) return;
+  bool fits = t.shape.rank && t.shape.is_static();
+  if (!fits || (t.space != Space::reg && t.space != Space::shared)) return;
   k_.attrs.insert(k_.attrs.begin() + inst.first_attr, {AttrTag::layout, layout_of(t)});
   ++inst.n_attrs;
 }
@@ -485,7 +491,7 @@ std::vector<EmitAttr> KernelGen::attributes(const OpInfo& op, int rank, DType ty
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng_.below(i)]);
   uint32_t groups = 0;
   for (const AttrInfo& a : order) {
-    bool needed = op.requires_attr(a.tag) || (a.group == AttrGroup::cmp && op.op == Op::wait);
+    bool needed = op.requires_attr(a.tag) || is_required(a.group);
     if (!op.allows(a.tag) || !(needed || rng_.chance(35))) continue;
     if (a.group != AttrGroup::none) {
       if (groups >> static_cast<int>(a.group) & 1) continue;
@@ -561,6 +567,7 @@ void KernelGen::run(const std::string& name) {
   block_id_ = id.results[0];
   scope_.back().fixed = true;
   if (rng_.chance(20)) (void)b_.emit({.op = Op::inputs_wait, .loc = place()});
+  async_declarations();
   statements(static_cast<int>(rng_.between(options_.statements / 2, options_.statements)));
   if (options_.launchable) finish();
   if (rng_.chance(20)) (void)b_.emit({.op = Op::outputs_ready, .loc = place()});

@@ -14,7 +14,8 @@ bool KernelGen::is_own(uint32_t base) const { return std::ranges::find(own_, bas
 std::optional<uint32_t> KernelGen::memory(Use use, DType t) {
   std::vector<uint32_t> found;
   auto fits = [&](uint32_t v) {
-    return k_.values[v].type.is_memory() && (t.kind == Kind::none || k_.values[v].type.dtype == t);
+    return k_.values[v].type.is_memory() && k_.values[v].type.shape.rank &&
+           (t.kind == Kind::none || k_.values[v].type.dtype == t);
   };
   for (uint32_t i = 0; i < k_.params.size(); ++i) {
     if (!fits(i) || (use == Use::write && k_.params[i].dir == Direction::in)) continue;
@@ -157,6 +158,7 @@ bool KernelGen::memory_row(const OpInfo& op) {
              emit_row(op_info(Op::unlock), {word()}, attributes(op_info(Op::unlock), 0, {}));
     }
     case Rule::smem_: {
+      if (in_strand_) return false;
       Shape s = shape(1, 3);
       DType t = pick_type(TypeClass::any);
       std::vector<EmitAttr> attrs = attributes(op, s.rank, t);
@@ -309,6 +311,8 @@ bool KernelGen::row(const OpInfo& op) {
       if (op.op == Op::prefetch) return memory_row(op);
       if (op.op == Op::inputs_wait || op.op == Op::outputs_ready)
         return false;  // at the begin and end
+      if (in_strand_ && (op.op == Op::grid_sync || op.op == Op::cluster_sync)) return false;
+      if (op.op == Op::cluster_sync && k_.cluster == 1) return false;
       if (op.op == Op::grid_sync && options_.launchable && !k_.cooperative) return false;
       if (op.op == Op::grid_sync && options_.launchable && depth_) return false;
       if (op.effect == Effect::debug) {
@@ -331,7 +335,7 @@ bool KernelGen::row(const OpInfo& op) {
     case Rule::wgmma_:
     case Rule::mma_scaled_:
     case Rule::named_barrier_:
-      return false;
+      return async_row(op);
     case Rule::scalar_:
       if (options_.launchable && op.op == Op::device_sms) return false;
       return emit_row(op, {}, {});
@@ -440,6 +444,7 @@ bool KernelGen::row(const OpInfo& op) {
                      .attrs = {{AttrTag::layout, layout_of(tile_type(from, s))}},
                      .written = tile_type(from, s)},
                     false);
+      scope_.back().fixed = true;  // each assignment would have to write the same layout
       DType to = pick_type(TypeClass::any);
       int64_t bits = s.elements() * from.bits;
       for (int i = 0; i < 50 && (to.is_bool() || bits % to.bits); ++i)
