@@ -93,6 +93,30 @@ bool matches(std::span<const Element> elements, std::span<const std::string_view
   return e.optional && matches(elements.subspan(1), mods);
 }
 
+// Fills `ordered` with the words of `left`, an element at a time.
+bool matches_unordered(std::span<const Element> elements, std::vector<std::string_view>& left,
+                       std::vector<std::string_view>& ordered) {
+  if (elements.empty()) return left.empty();
+  const Element& e = elements[0];
+  if (e.rest) {
+    ordered.insert(ordered.end(), left.begin(), left.end());
+    return true;
+  }
+  for (size_t i = 0; i < left.size(); ++i) {
+    bool fits = false;
+    for (std::string_view c : e.choices) fits |= matches_choice(c, left[i]);
+    if (!fits) continue;
+    std::string_view word = left[i];
+    left.erase(left.begin() + ptrdiff_t(i));
+    ordered.push_back(word);
+    if (matches_unordered(elements.subspan(1), left, ordered)) return true;
+    ordered.pop_back();
+    left.insert(left.begin() + ptrdiff_t(i), word);
+    break;  // the first that fits: words of one kind keep their order
+  }
+  return e.optional && matches_unordered(elements.subspan(1), left, ordered);
+}
+
 }  // namespace
 
 std::span<const Form> all_forms() { return kForms; }
@@ -104,6 +128,19 @@ const Form* find_form(std::string_view opcode, std::span<const std::string_view>
   for (uint32_t i : it->second) {
     const Compiled& c = t.forms[i];
     if (matches(std::span(c.elements).subspan(1), mods)) return c.form;
+  }
+  return nullptr;
+}
+
+const Form* find_form_in_any_order(std::string_view opcode, std::vector<std::string_view>& mods) {
+  const Table& t = table();
+  auto it = t.by_opcode.find(opcode);
+  if (it == t.by_opcode.end()) return nullptr;
+  for (uint32_t i : it->second) {
+    std::vector<std::string_view> left = mods, ordered;
+    if (!matches_unordered(std::span(t.forms[i].elements).subspan(1), left, ordered)) continue;
+    mods = std::move(ordered);
+    return t.forms[i].form;
   }
   return nullptr;
 }

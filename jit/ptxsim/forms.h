@@ -20,6 +20,9 @@ struct Form {
 std::span<const Form> all_forms();
 // The first form that matches, or null. wgmma's "m64nNk16" matches every N = 8, 16, ..., 256.
 const Form* find_form(std::string_view opcode, std::span<const std::string_view> mods);
+// As ptxas, which takes modifiers in any order as long as words of one kind (two types, two spaces)
+// keep theirs: the form, and `mods` put into its order.
+const Form* find_form_in_any_order(std::string_view opcode, std::vector<std::string_view>& mods);
 // Every concrete "opcode.mod.mod" of a form, at most `limit`.
 std::vector<std::string> expand_form(const Form& f, size_t limit);
 

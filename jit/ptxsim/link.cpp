@@ -249,8 +249,14 @@ class Linker {
     Program& p = *program_;
     f.first_op = uint32_t(p.ops.size());
     uint32_t index = uint32_t(&f - p.functions.data());
-    for (const Instruction& in : f.source->body) {
-      const Form* form = find_form(in.opcode, in.mods);
+    for (const Instruction& written : f.source->body) {
+      const Form* form = find_form(written.opcode, written.mods);
+      Instruction reordered;
+      if (!form) {
+        reordered = written;
+        form = find_form_in_any_order(written.opcode, reordered.mods);
+      }
+      const Instruction& in = reordered.opcode.empty() ? written : reordered;
       if (!form) return at(*module_, in, diag::kSimUnknownForm, "unknown instruction form");
       if (!form->build)
         return at(*module_, in, diag::kSimRefusedForm,
@@ -276,7 +282,8 @@ class Linker {
         p.touched.push_back(what), p.touched_names.push_back(name);
       if (op.flags & kFlagGlobalSync) p.communicates = true;
       p.ops.push_back(op);
-      p.sites.push_back({in.line, in.loc_file, in.loc_line, in.loc_col, index, in.opcode, &in});
+      p.sites.push_back(
+          {in.line, in.loc_file, in.loc_line, in.loc_col, index, in.opcode, &written});
     }
     // Falling off the end returns.
     static const Instruction kEnd = [] {

@@ -35,7 +35,10 @@ struct ThreadClocks {
     bool set = false;
   };
   std::array<FenceMark, 4> fences;      // by scope - 1
-  std::vector<SyncEntry> read_relaxed;  // to be acquired by a later fence
+  // Releases seen by relaxed reads, to be acquired by a later fence: the thread's own, and those of
+  // threads that a barrier has joined it with.
+  std::vector<SyncEntry> read_relaxed;
+  std::shared_ptr<const std::vector<SyncEntry>> carried;
 };
 
 struct MbarrierClocks {

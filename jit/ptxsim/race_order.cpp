@@ -189,6 +189,77 @@ SyncVar* sync_of(Warp& w, uint64_t object, bool make) {
   return make ? &map[object] : nullptr;
 }
 
+// The common idiom fences in every thread, meets at a barrier, and lets one thread signal (or look
+// for the signal, meet, and fence in every thread): a fence counts for all whom a barrier joins.
+void carry_fences(RaceDomain& d, const Participants& arrived, const Participants& released) {
+  for (size_t s = 0; s < 4; ++s) {
+    Union seen(d), async0(d), async1(d);
+    bool any = false, news = false;
+    const Clocks* shared = nullptr;
+    for (auto [w, lanes] : arrived.lanes)
+      each_lane(lanes, [&, w = w](int l) {
+        const ThreadClocks::FenceMark& f = d.of(*w, l).fences[s];
+        if (!f.set) return;
+        news |= any && f.at.seen.get() != shared;
+        news |= f.own != std::array<uint32_t, kAgents>{};
+        any = true;
+        shared = f.at.seen.get();
+        seen.see(f.at.seen), async0.see(f.at.async[0]), async1.see(f.at.async[1]);
+      });
+    if (!any) continue;
+    ThreadClocks::FenceMark mark;
+    mark.set = true;
+    if (news) {
+      auto made = seen.make();
+      for (auto [w, lanes] : arrived.lanes)
+        each_lane(lanes, [&, w = w](int l) {
+          const ThreadClocks::FenceMark& f = d.of(*w, l).fences[s];
+          if (f.set) d.add_own(*made, *w, l, f.own);
+        });
+      mark.at = {made, {async0.only(), async1.only()}};
+    } else {
+      mark.at = {seen.only(), {async0.only(), async1.only()}};
+    }
+    for (auto [w, lanes] : released.lanes)
+      each_lane(lanes, [&, w = w](int l) { d.of(*w, l).fences[s] = mark; });
+  }
+}
+
+void carry_reads(RaceDomain& d, const Participants& arrived, const Participants& released) {
+  constexpr size_t kMost = 256;
+  std::vector<std::shared_ptr<const std::vector<SyncEntry>>> lists;
+  std::shared_ptr<std::vector<SyncEntry>> made;
+  auto keep = [&](const SyncEntry& e) {
+    for (const SyncEntry& old : *made)
+      if (old.at.seen == e.at.seen && old.scope == e.scope) return;
+    if (made->size() >= kMost) made->erase(made->begin());
+    made->push_back(e);
+  };
+  for (auto [w, lanes] : arrived.lanes)
+    each_lane(lanes, [&, w = w](int l) {
+      ThreadClocks& t = d.of(*w, l);
+      if (t.carried && std::find(lists.begin(), lists.end(), t.carried) == lists.end())
+        lists.push_back(t.carried);
+      if (t.read_relaxed.empty()) return;
+      if (!made) made = std::make_shared<std::vector<SyncEntry>>();
+      for (const SyncEntry& e : t.read_relaxed) keep(e);
+      t.read_relaxed.clear();
+    });
+  if (!made && lists.empty()) return;
+  std::shared_ptr<const std::vector<SyncEntry>> carried;
+  if (!made && lists.size() == 1) {
+    carried = lists[0];
+  } else {
+    if (!made) made = std::make_shared<std::vector<SyncEntry>>();
+    for (auto& list : lists)
+      for (const SyncEntry& e : *list) keep(e);
+    carried = made;
+  }
+  for (auto participants : {&arrived, &released})
+    for (auto [w, lanes] : participants->lanes)
+      each_lane(lanes, [&, w = w](int l) { d.of(*w, l).carried = carried; });
+}
+
 }  // namespace
 
 void race_barrier(RaceDomain& d, const Participants& arrived, const Participants& released) {
@@ -211,6 +282,8 @@ void race_barrier(RaceDomain& d, const Participants& arrived, const Participants
   Moment m{made, {a, b}};
   for (auto [w, lanes] : released.lanes)
     each_lane(lanes, [&, w = w](int l) { d.of(*w, l).now = m; });
+  carry_fences(d, arrived, released);
+  carry_reads(d, arrived, released);
 }
 
 void race_warp_barrier(Warp& w, uint32_t lanes) {
@@ -274,7 +347,10 @@ void race_fence(Warp& w, uint32_t lanes, Scope scope) {
     ThreadClocks& t = d.of(w, l);
     for (const SyncEntry& e : t.read_relaxed)
       if (covers(scope, e, w)) acquire_moment(d, t, e.at, e.cluster);
-    if (scope >= Scope::gpu) t.read_relaxed.clear();
+    if (t.carried)
+      for (const SyncEntry& e : *t.carried)
+        if (covers(scope, e, w)) acquire_moment(d, t, e.at, e.cluster);
+    if (scope >= Scope::gpu) t.read_relaxed.clear(), t.carried.reset();
     auto& f = t.fences[size_t(scope) - 1];
     f.at = t.now;
     f.own = t.own;

@@ -50,6 +50,34 @@ TEST_CASE("every form decodes, or is refused with its reason") {
   MESSAGE(forms << " spellings of " << all_forms().size() << " forms, " << refused << " refused");
 }
 
+TEST_CASE("modifiers may stand in any order, as ptxas has it") {
+  // Each pair computes the same; the first of each is how the ISA writes it.
+  const char* pairs[][2] = {
+      {"ld.acquire.gpu.global.u32 %rd, [%u0];", "ld.global.acquire.gpu.u32 %rd, [%u0];"},
+      {"ld.volatile.global.u32 %rd, [%u0];", "ld.global.volatile.u32 %rd, [%u0];"},
+      {"ld.global.nc.L1::no_allocate.u32 %rd, [%u0];",
+       "ld.nc.L1::no_allocate.global.u32 %rd, [%u0];"},
+      {"atom.acq_rel.gpu.global.add.u32 %rd, [%u1], %ra;",
+       "atom.add.global.acq_rel.gpu.u32 %rd, [%u1], %ra;"},
+      {"cvt.rn.ftz.f16.f32 %hd, %ra;", "cvt.ftz.rn.f16.f32 %hd, %ra;"},
+      {"add.rn.ftz.f32 %rd, %ra, %rb;", "add.ftz.rn.f32 %rd, %ra, %rb;"}};
+  for (auto& pair : pairs) {
+    std::vector<uint64_t> got[2];
+    for (int i = 0; i < 2; ++i) {
+      Simulator s;
+      s.options.check_races = false;
+      auto m = s.load(form_module(pair[i]), "form.ptx");
+      REQUIRE_MESSAGE(bool(m), pair[i] << (m ? "" : m.error().message));
+      got[i] = run_form(s, *m, make_inputs(1, "order"));
+      REQUIRE(got[i].size() == 64);
+    }
+    CHECK_MESSAGE(got[0] == got[1], pair[1]);
+  }
+  // The order of types is the meaning.
+  Simulator s;
+  CHECK_FALSE(bool(s.load(form_module("cvt.rn.f64.e4m3 %dd, %ra;"), "form.ptx")));
+}
+
 TEST_CASE("unknown forms are refused with their line") {
   for (const char* bad :
        {"add.s33 %ra, %rb, %rc;", "frobnicate.b32 %ra, %rb;", "add.sat.u32 %ra, %rb, %rc;",
