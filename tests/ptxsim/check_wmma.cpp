@@ -124,7 +124,7 @@ Verdict multiply(const Product& x) {
 // The accumulators that go with operands of a type.
 std::string accumulator_of(const std::string& t) {
   return t == "f64"                                               ? "f64"
-         : t[0] == 'f' || t[0] == 'b' && t != "b1" || t == "tf32" ? "f32"
+         : t[0] == 'f' || (t[0] == 'b' && t != "b1") || t == "tf32" ? "f32"
                                                                   : "s32";
 }
 
