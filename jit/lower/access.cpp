@@ -16,40 +16,6 @@ namespace {
 
 int memory_bits(DType t) { return t.is_bool() ? 8 : t.bits; }
 
-// The longest run along dimension d of the part that lies side by side in memory, as far as the
-// storage goes: a power of two; 0: not contiguous at all.
-int64_t storage_run(const MemoryView& v, int d) {
-  size_t s = static_cast<size_t>(v.dim[static_cast<size_t>(d)]);
-  if (v.space == Space::global) {
-    if (!v.stride[s].is_imm() || v.stride[s].bits != 1) return 0;
-    return int64_t{1} << 20;
-  }
-  const Layout& m = *v.memory;
-  int64_t run = 0;
-  for (const Digit& g : m.digits)
-    if (g.label == Label::dim && g.dim == s) {
-      if (g.out[0] == 1) run = g.size & -g.size;
-      break;
-    }
-  if (!run) return 0;
-  for (const Digit& g : m.digits)
-    if (!(g.label == Label::dim && g.dim == s && g.out[0] == 1) && g.out[0] != 0)
-      run = std::min(run, g.out[0] & -g.out[0]);
-  if (!m.offset.empty() && m.offset[0]) run = std::min(run, m.offset[0] & -m.offset[0]);
-  if (!m.bits.identity()) {
-    // Low bits stay themselves, and nothing else comes to them.
-    int64_t kept = 1;
-    for (size_t b = 0; b < m.bits.columns.size(); ++b, kept *= 2) {
-      bool clean = m.bits.columns[b][0] == int64_t{1} << b;
-      for (size_t o = 0; o < m.bits.columns.size(); ++o)
-        if (o != b && (m.bits.columns[o][0] >> b & 1)) clean = false;
-      if (!clean) break;
-    }
-    run = std::min(run, kept);
-  }
-  return run;
-}
-
 // Runs of `run` registers along dimension d, or none if the registers do not form such.
 std::vector<int64_t> runs_of(const TileLayout& l, int d, int64_t run) {
   std::map<std::vector<int64_t>, std::vector<int64_t>> runs;
@@ -135,13 +101,45 @@ Unit unit_of(DType t, int bytes) {
 
 }  // namespace
 
+int64_t storage_run(const MemoryView& v, int d) {
+  size_t s = static_cast<size_t>(v.dim[static_cast<size_t>(d)]);
+  if (v.space == Space::global) {
+    if (!v.stride[s].is_imm() || v.stride[s].bits != 1) return 0;
+    return int64_t{1} << 20;
+  }
+  const Layout& m = *v.memory;
+  int64_t run = 0;
+  for (const Digit& g : m.digits)
+    if (g.label == Label::dim && g.dim == s) {
+      if (g.out[0] == 1) run = g.size & -g.size;
+      break;
+    }
+  if (!run) return 0;
+  for (const Digit& g : m.digits)
+    if (!(g.label == Label::dim && g.dim == s && g.out[0] == 1) && g.out[0] != 0)
+      run = std::min(run, g.out[0] & -g.out[0]);
+  if (!m.offset.empty() && m.offset[0]) run = std::min(run, m.offset[0] & -m.offset[0]);
+  if (!m.bits.identity()) {
+    // Low bits stay themselves, and nothing else comes to them.
+    int64_t kept = 1;
+    for (size_t b = 0; b < m.bits.columns.size(); ++b, kept *= 2) {
+      bool clean = m.bits.columns[b][0] == int64_t{1} << b;
+      for (size_t o = 0; o < m.bits.columns.size(); ++o)
+        if (o != b && (m.bits.columns[o][0] >> b & 1)) clean = false;
+      if (!clean) break;
+    }
+    run = std::min(run, kept);
+  }
+  return run;
+}
+
 AccessPlan plan_access(Lowering& l, const Part& part, const TileLayout& layout, bool masked) {
   AccessPlan plan;
   int bits = memory_bits(part.view.type);
   for (int64_t r = 0; r < layout.registers; ++r) plan.registers.push_back(r);
-  plan.registers = runs_of(layout, 0, 1);
   if (bits % 8 == 0) plan.unit = bits / 8;
   if (layout.layout.shape.empty()) return plan;
+  plan.registers = runs_of(layout, 0, 1);
   for (int d = 0; d < part.view.rank() && !masked; ++d) {
     if (d == part.gather_dim) continue;
     int64_t longest = storage_run(part.view, d);
@@ -214,7 +212,9 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
     Operand changed = e.form1("shl.b32", {keep, shift});
     std::string space = global ? "global" : "shared";
     Operand seen = e.variable(RegClass::b32, "seen");
-    e.assign(seen, e.form1(fmt::format("ld.{}.b32", space), {word, b32(0)}));
+    // A plain read would race with the others' exchanges.
+    e.assign(seen, global ? e.form1("ld.relaxed.gpu.global.b32", {word, b32(0)})
+                          : e.form1("atom.relaxed.cta.shared.or.b32", {word, b32(0), b32(0)}));
     e.begin_loop();
     Operand was = e.snapshot(seen);
     Operand next = e.or_(e.and_(was, e.not_(changed)), new_bits);
