@@ -43,8 +43,9 @@ std::string form_function_name(const Form& form) {
   }
   std::string name;
   for (std::string& w : words) {
-    if (w == "aligned" || w == "row" || w == "col" || w == "mbarrier::complete_tx::bytes" ||
-        w == "bulk_group" || (w == "sync" && always_together))
+    if ((w == "aligned" && words[1] != "cluster") || w == "row" || w == "col" ||
+        w == "mbarrier::complete_tx::bytes" || w == "bulk_group" ||
+        (w == "sync" && always_together))
       continue;
     if (matrix_move && (w == "m8n8" || w == "shared" || w == "b16")) continue;
     if (w == "shared::cta") w = "shared";

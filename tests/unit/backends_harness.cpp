@@ -44,6 +44,63 @@ BlockKernel block_of(std::string_view text) {
   return std::move(*k);
 }
 
+Operand BlockWriter::reg(RegClass c, bool variable) {
+  k.regs.push_back({c, variable, 0});
+  return Operand::reg(static_cast<RegId>(k.regs.size() - 1), c);
+}
+
+Operand BlockWriter::param(RegClass c) {
+  BlockParam p;
+  p.type = c;
+  p.name = "p" + std::to_string(k.params.size());
+  k.params.push_back(p);
+  return value(BlockOp::param, c, {imm(k.params.size() - 1)});
+}
+
+void BlockWriter::add(BlockOp op, std::vector<Operand> results, std::vector<Operand> args,
+                      const Form* form) {
+  BlockInst i;
+  i.op = op;
+  i.form = form;
+  i.n_results = static_cast<uint8_t>(results.size());
+  i.n_args = static_cast<uint16_t>(args.size());
+  i.first = static_cast<uint32_t>(k.operands.size());
+  k.operands.insert(k.operands.end(), results.begin(), results.end());
+  k.operands.insert(k.operands.end(), args.begin(), args.end());
+  k.code.push_back(i);
+}
+
+Operand BlockWriter::value(BlockOp op, RegClass c, std::vector<Operand> args) {
+  Operand r = reg(c);
+  add(op, {r}, std::move(args));
+  return r;
+}
+
+void BlockWriter::form(std::string_view opcode, std::vector<Operand> results,
+                       std::vector<Operand> args) {
+  const Form* f = find_form(opcode);
+  if (!f) FAIL_CHECK("no form " << std::string(opcode));
+  add(BlockOp::form, std::move(results), std::move(args), f);
+}
+
+Operand BlockWriter::widened(const Operand& o) {
+  switch (o.type) {
+    case RegClass::pred:
+      return value(BlockOp::sel, RegClass::b64, {o, imm(1, RegClass::b64), imm(0, RegClass::b64)});
+    case RegClass::b16:
+      return widened(value(BlockOp::zext16, RegClass::b32, {o}));
+    case RegClass::b32:
+      return value(BlockOp::zext, RegClass::b64, {o});
+    case RegClass::b64:
+      return o;
+    case RegClass::f32:
+      return widened(value(BlockOp::as_b32, RegClass::b32, {o}));
+    case RegClass::f64:
+      return value(BlockOp::as_b64, RegClass::b64, {o});
+  }
+  return o;
+}
+
 RunResult run_ptx(const Compiled& code, uint32_t grid, uint32_t threads, uint32_t shared,
                   std::vector<Buffer*> buffers, std::vector<std::vector<std::byte>> scalars) {
   RunResult out;

@@ -27,6 +27,20 @@ std::vector<Ptx> through_backends(const BlockKernel& k);
 // Parsed and checked; a failed check otherwise.
 BlockKernel block_of(std::string_view text);
 
+// Kernels put together by hand.
+struct BlockWriter {
+  BlockKernel k;
+  Operand reg(RegClass c, bool variable = false);
+  Operand param(RegClass c);  // declares and reads it
+  void add(BlockOp op, std::vector<Operand> results, std::vector<Operand> args,
+           const Form* form = nullptr);
+  Operand value(BlockOp op, RegClass c, std::vector<Operand> args);
+  void form(std::string_view opcode, std::vector<Operand> results, std::vector<Operand> args);
+  static Operand imm(uint64_t v, RegClass c = RegClass::b32) { return Operand::imm(v, c); }
+  // The value in a b64, with zeros above.
+  Operand widened(const Operand& o);
+};
+
 struct Buffer {
   std::vector<std::byte> bytes;
   template <class T>

@@ -8,7 +8,8 @@ using namespace tess::jit;
 
 namespace {
 
-constexpr std::string_view kSaxpy = R"(block "saxpy" arch 80 threads 128 cluster 1 blocks 0 registers 0 shared 0 {
+constexpr std::string_view kSaxpy =
+    R"(block "saxpy" arch 80 threads 128 cluster 1 blocks 0 registers 0 shared 0 {
   file "saxpy.vmasm"
   param pointer b64 0 "x"
   param pointer b64 1 "y"

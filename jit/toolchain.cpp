@@ -1,0 +1,57 @@
+// The product's tile passes, lowering and back ends.
+#include "jit/compile.h"
+#include "jit/cuda/cuda_print.h"
+#include "jit/cuda/nvrtc.h"
+#include "jit/nvptx/nvptx.h"
+#include "jit/tile/infer.h"
+
+namespace tess::jit {
+namespace {
+
+Sm sm_of(int arch) { return arch == 80 ? Sm::sm_80 : arch == 89 ? Sm::sm_89 : Sm::sm_90a; }
+
+Result<Module> layouts(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
+  TESS_TRY(Inferred inferred, infer_layouts(module, kernel, {sm_of(options.target.arch)}));
+  return std::move(inferred.module);
+}
+
+constexpr TilePass kPasses[] = {
+    {"layouts", "every tile gets a layout; conversions where they cannot agree", layouts},
+};
+
+// --- back ends
+
+Result<NvrtcPtr> nvrtc() { return open_nvrtc(nvrtc_places()); }
+
+Status nvrtc_there() {
+  TESS_TRY(NvrtcPtr there, nvrtc());
+  return ok();
+}
+Result<std::string> cuda_source(const BlockKernel& k, int) { return print_cuda(k); }
+Result<Compiled> by_nvrtc(const BlockKernel& k, int, bool cubin) {
+  TESS_TRY(NvrtcPtr there, nvrtc());
+  return compile_cuda(*there, k, {cubin});
+}
+
+Status nvptx_there() {
+  if (nvptx_available()) return ok();
+  return compile_nvptx({}).error();
+}
+Result<std::string> llvm_source(const BlockKernel& k, int) { return print_llvm(k); }
+Result<Compiled> by_nvptx(const BlockKernel& k, int level, bool) {
+  return compile_nvptx(k, {level >= 3});
+}
+
+constexpr BackendRow kBackends[] = {
+    {Backend::nvrtc, "cuda", nvrtc_there, cuda_source, by_nvrtc},
+    {Backend::nvptx, "llvm", nvptx_there, llvm_source, by_nvptx},
+};
+
+}  // namespace
+
+const Toolchain& default_toolchain() {
+  static const Toolchain tools{specialise, kPasses, lower_kernel, kBackends};
+  return tools;
+}
+
+}  // namespace tess::jit
