@@ -101,4 +101,30 @@ Overlap overlap(const Kernel& k, const Region& a, const Region& b) {
   return out;
 }
 
+std::optional<bool> operand_writes(const OpInfo& op, size_t a) {
+  switch (op.rule) {
+    case Rule::load_:
+    case Rule::gather_:
+      if (a == 0) return false;
+      break;
+    case Rule::mma_:
+    case Rule::wgmma_:
+    case Rule::mma_scaled_:
+      return false;
+    case Rule::store_:
+    case Rule::scatter_:
+      if (a == 1) return true;
+      break;
+    case Rule::copy_async_:
+    case Rule::copy_bulk_:
+    case Rule::tma_:
+      if (a == 0) return true;
+      if (a == 1) return false;
+      break;
+    default:
+      break;
+  }
+  return {};
+}
+
 }  // namespace tess

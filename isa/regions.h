@@ -1,5 +1,6 @@
 // What two memory operands of one kernel certainly share or certainly do not, seen from their
-// indices alone. Private to the verifier's checks of asynchrony and races.
+// indices alone. For the checks of asynchrony and races, and
+// for whoever places barriers.
 #pragma once
 #include <optional>
 #include <vector>
@@ -37,6 +38,10 @@ enum class Overlap : uint8_t { never, maybe, always };
 Overlap overlap(const Kernel& k, const Region& a, const Region& b);
 // Whether an index of the region is the value `v`.
 bool mentions(const Region& r, uint32_t v);
+
+// Whether operand `a` of the row reads (false) or writes (true) the memory it names; views, atomics
+// and what only waits do neither.
+std::optional<bool> operand_writes(const OpInfo& op, size_t a);
 
 // The constant an index position or operand is, if it is one.
 std::optional<int64_t> constant_of(const Kernel& k, Ref r);

@@ -20,33 +20,6 @@ struct Touch {
 
 constexpr size_t kMostTouches = 32;  // per tile and strand: the check stays linear
 
-// Whether operand `a` of the row reads or writes the memory it names; views and atomics do neither.
-std::optional<bool> writes(const OpInfo& op, size_t a) {
-  switch (op.rule) {
-    case Rule::load_:
-    case Rule::gather_:
-      if (a == 0) return false;
-      break;
-    case Rule::mma_:
-    case Rule::wgmma_:
-    case Rule::mma_scaled_:
-      return false;
-    case Rule::store_:
-    case Rule::scatter_:
-      if (a == 1) return true;
-      break;
-    case Rule::copy_async_:
-    case Rule::copy_bulk_:
-    case Rule::tma_:
-      if (a == 0) return true;
-      if (a == 1) return false;
-      break;
-    default:
-      break;
-  }
-  return {};
-}
-
 // Instructions that order a strand with others, apart from mbarriers.
 bool synchronises(const OpInfo& op) {
   return op.rule == Rule::named_barrier_ || op.rule == Rule::wait_ || op.rule == Rule::atomic_;
@@ -60,7 +33,7 @@ static void each_touch(const Kernel& k, const Regions& regions, uint32_t pc, Vis
   const Inst& inst = k.code[pc];
   const OpInfo& op = op_info(inst.op);
   for (size_t a = 0; a < inst.n_args; ++a) {
-    auto write = writes(op, a);
+    auto write = operand_writes(op, a);
     if (!write) continue;
     auto region = regions.of(k.args(inst)[a]);
     if (!region || k.values[region->base].type.space != Space::shared) continue;
