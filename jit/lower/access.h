@@ -46,6 +46,13 @@ class Addresser {
   std::vector<Operand> gathered_;
 };
 
+// The longest run along dimension d of the part that lies side by side in memory, as far as the
+// storage goes: a power of two; 0: not contiguous at all.
+int64_t storage_run(const MemoryView& v, int d);
+
+// By ldmatrix, where layout and memory allow it (fragment_load.cpp).
+std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like);
+
 std::string cache_words(const Lowering& l, bool immutable);
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad);
 void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask);

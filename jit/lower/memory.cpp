@@ -40,6 +40,8 @@ LOWER(load) {
   if (!like.layout) return;
   std::optional<Tile> mask;
   if (l.has_arg(1)) mask = l.arg(1);
+  if (!mask && !is_scalar)
+    if (auto fragments = load_fragments(l, part, like)) return l.set(0, std::move(*fragments));
   Words words = load_part(l, part, like, mask ? &*mask : nullptr, pad_code(l));
   if (once) words = {l.from_first_thread(words[0])};
   l.set(0, std::move(words));

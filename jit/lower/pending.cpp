@@ -58,7 +58,6 @@ LOWER(scan_or) { l.unsupported("not compiled yet"); }
 LOWER(scan_xor) { l.unsupported("not compiled yet"); }
 LOWER(sort) { l.unsupported("not compiled yet"); }
 LOWER(topk) { l.unsupported("not compiled yet"); }
-LOWER(mma) { l.unsupported("not compiled yet"); }
 LOWER(dot) { l.unsupported("not compiled yet"); }
 LOWER(wgmma) { l.unsupported("not compiled yet"); }
 LOWER(wgmma_commit) { l.unsupported("not compiled yet"); }
