@@ -1,0 +1,140 @@
+#include "tests/unit/lowered_harness.h"
+
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "frontends/vmasm/print_module.h"
+#include "jit/cuda/cuda_print.h"
+#include "jit/cuda/nvrtc.h"
+#include "jit/nvptx/nvptx.h"
+#include "jit/tile/infer.h"
+
+namespace tess::test {
+namespace {
+
+Result<Module> infer(const VerifiedModule& m, size_t kernel, const jit::CompileOptions& o,
+                     std::vector<jit::PassNote>&) {
+  jit::Target target{o.target.arch == 80   ? jit::Sm::sm_80
+                     : o.target.arch == 89 ? jit::Sm::sm_89
+                                           : jit::Sm::sm_90a};
+  TESS_TRY(jit::Inferred inferred, jit::infer_layouts(m, kernel, target));
+  return std::move(inferred.module);
+}
+
+const Result<jit::NvrtcPtr>& nvrtc() {
+  static const Result<jit::NvrtcPtr> opened = jit::open_nvrtc(jit::nvrtc_places());
+  return opened;
+}
+Status nvrtc_here() {
+  if (nvrtc()) return ok();
+  return nvrtc().error();
+}
+Result<std::string> cuda_source(const jit::BlockKernel& k, int) { return jit::print_cuda(k); }
+Result<jit::Compiled> cuda_compile(const jit::BlockKernel& k, int, bool cubin) {
+  TESS_CHECK(nvrtc_here());
+  return jit::compile_cuda(**nvrtc(), k, {cubin});
+}
+Status nvptx_here() {
+  if (jit::nvptx_available()) return ok();
+  return jit::compile_nvptx({}).error();
+}
+Result<std::string> llvm_source(const jit::BlockKernel& k, int) { return jit::print_llvm(k); }
+Result<jit::Compiled> llvm_compile(const jit::BlockKernel& k, int level, bool) {
+  return jit::compile_nvptx(k, {level > 0});
+}
+
+const jit::Toolchain& tools() {
+  static const jit::TilePass passes[] = {{"layouts", "", infer}};
+  static const jit::BackendRow rows[] = {
+      {jit::Backend::nvptx, "llvm", nvptx_here, llvm_source, llvm_compile},
+      {jit::Backend::nvrtc, "cuda", nvrtc_here, cuda_source, cuda_compile}};
+  static const jit::Toolchain all{jit::specialise, passes, jit::lower_kernel, rows};
+  return all;
+}
+
+std::vector<LaunchArg> launch_args(const std::vector<Arg>& args) {
+  std::vector<LaunchArg> out;
+  for (const Arg& a : args) {
+    LaunchArg l;
+    l.scalar = a.scalar;
+    for (HostTensor* t : a.tensors)
+      l.tensors.push_back({t->type, t->bytes.data(), t->bytes.size(), t->shape, {}, true});
+    out.push_back(std::move(l));
+  }
+  return out;
+}
+
+std::string text_of(const Diagnostic& d) {
+  return fmt::format("{} {} (line {})", diag_id(d.code), d.message, d.span.line);
+}
+
+}  // namespace
+
+double ulp_distance(DType t, uint64_t a, uint64_t b) {
+  if (is_nan_code(t, a) || is_nan_code(t, b))
+    return is_nan_code(t, a) && is_nan_code(t, b) ? 0 : INFINITY;
+  auto order = [&](uint64_t code) {
+    uint64_t magnitude = code & ((uint64_t{1} << (t.bits - 1)) - 1);
+    return code >> (t.bits - 1) ? -static_cast<double>(magnitude) : static_cast<double>(magnitude);
+  };
+  return std::abs(order(a) - order(b));
+}
+
+std::string difference(const HostTensor& got, const HostTensor& want, const LoweredOptions& o) {
+  double scale = 0;
+  if (o.relative > 0)
+    for (int64_t i = 0; i < want.elements(); ++i)
+      if (std::isfinite(want.value(i))) scale = std::max(scale, std::abs(want.value(i)));
+  for (int64_t i = 0; i < want.elements(); ++i) {
+    uint64_t g = canonical(want.type, got.at(i)), w = canonical(want.type, want.at(i));
+    if (g == w) continue;
+    if (o.ulp > 0 && want.type.is_float() && ulp_distance(want.type, g, w) <= o.ulp) continue;
+    if (o.relative > 0 && std::abs(got.value(i) - want.value(i)) <= o.relative * scale) continue;
+    return fmt::format("element {}: {} ({:#x}) where {} ({:#x}) is right", i, got.value(i), g,
+                       want.value(i), w);
+  }
+  return "";
+}
+
+std::string run_lowered(const VerifiedModule& m, const std::vector<Arg>& args,
+                        const LoweredOptions& options) {
+  auto bound = bind_launch(m.kernel(0), launch_args(args), {});
+  if (!bound) return text_of(bound.error());
+  static const std::shared_ptr<jit::Jit> engine = jit::make_jit(tools());
+  jit::RunOptions run;
+  run.arch = options.arch;
+  run.backend = options.backend;
+  run.guard = options.guard;
+  run.threads = 1;
+  jit::LaunchOutcome out = jit::launch_kernel(*engine, jit::module_key(m), m, 0, *bound, run);
+  return out.error ? text_of(*out.error) : "";
+}
+
+std::string differs(const std::string& text, const std::vector<Arg>& args,
+                    const LoweredOptions& options) {
+  VerifiedModule m = assemble(text);
+  std::vector<HostTensor> copies;
+  size_t n = 0;
+  for (const Arg& a : args) n += a.tensors.size();
+  copies.reserve(n);
+  std::vector<Arg> mine = args;
+  for (Arg& a : mine)
+    for (HostTensor*& t : a.tensors) {
+      copies.push_back(*t);
+      t = &copies.back();
+    }
+  interp::Outcome want = run(m, args);
+  if (want.error) return "the interpreter: " + text_of(*want.error) + "\n" + text;
+  std::string problem = run_lowered(m, mine, options);
+  if (!problem.empty()) return problem + "\n" + text;
+  for (size_t i = 0; i < args.size(); ++i)
+    for (size_t j = 0; j < args[i].tensors.size(); ++j) {
+      std::string d = difference(*mine[i].tensors[j], *args[i].tensors[j], options);
+      if (!d.empty()) return fmt::format("argument {}: {}\n{}", i, d, text);
+    }
+  return "";
+}
+
+}  // namespace tess::test
