@@ -112,4 +112,25 @@ const OpInfo* find_op_code(uint32_t code) {
   return it != std::end(kOps) && it->code == code ? it : nullptr;
 }
 
+bool is_concurrent(Op op) {
+  switch (op) {
+    case Op::parallel:
+    case Op::wgmma:
+    case Op::mbar:
+    case Op::copy_async:
+    case Op::copy_bulk:
+    case Op::tma_load:
+    case Op::tma_store:
+    case Op::tma_reduce:
+    case Op::red_async:
+    case Op::barrier_named:
+    case Op::barrier_named_arrive:
+    case Op::cluster_sync:
+    case Op::cluster_map:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace tess

@@ -162,5 +162,8 @@ std::span<const OpInfo> all_ops();  // in the order of Op
 const OpInfo& op_info(Op op);
 const OpInfo* find_op(std::string_view name);
 const OpInfo* find_op_code(uint32_t code);
+// Whether what it does may come later, or meets what other strands do at the same time: `parallel`,
+// asynchronous operations, mbarriers, named barriers, clusters.
+bool is_concurrent(Op op);
 
 }  // namespace tess

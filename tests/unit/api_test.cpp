@@ -234,6 +234,13 @@ TEST_CASE("arguments that do not fit are told apart") {
   tess_run_config config{};
   config.engine = "abacus";
   CHECK_CODE(std::move(k.run(config).error()), engine_unknown);
+  config.engine = "interp";
+  config.async = "sometimes";
+  CHECK_CODE(std::move(k.run(config).error()), async_unknown);
+  for (const char* when : {"early", "late", "random"}) {
+    config.async = when;
+    CHECK(k.run(config));
+  }
 }
 
 TEST_CASE("integers of every width: the extremes fit, one past them does not") {

@@ -30,6 +30,7 @@ struct tess_run {
   std::shared_ptr<const KernelState> kernel_state;
   tess_run_config config;
   bool naive = false;
+  interp::Async async = interp::Async::early;
   std::vector<Argument> arguments;  // by parameter
 
   Stage stage = Stage::setting;
@@ -177,6 +178,7 @@ interp::Options interp_options(tess_run* run) {
   o.trace_every_value = c.trace_every_value != 0;
   for (int i = 0; i < 3; ++i) o.trace_block[i] = c.trace_block[i];
   o.seed = c.seed;
+  o.async = run->async;
   o.device_sms = run->device_sms();
   o.interrupt = &run->interrupt;
   if (c.on_print)
@@ -239,6 +241,14 @@ tess_error* tess_run_create(tess_kernel* kernel, const tess_run_config* config, 
       return make_error(make_diag(diag::engine_unknown,
                                   fmt::format("there is no engine `{}`", engine), {},
                                   "engines: interp, interp-naive"));
+    std::string_view async = run->config.async ? run->config.async : "early";
+    run->config.async = nullptr;
+    if (async == "late") run->async = interp::Async::late;
+    else if (async == "random") run->async = interp::Async::random;
+    else if (async != "early")
+      return make_error(make_diag(diag::async_unknown,
+                                  fmt::format("copies cannot complete `{}`", async), {},
+                                  "early, late or random"));
     run->kernel_state = kernel->state;
     run->arguments.resize(run->kernel().params.size());
     *out = run.release();

@@ -239,7 +239,7 @@ typedef struct tess_run_config {
   /* "interp" (default) or "interp-naive": only the obviously right kernels. */
   const char* engine;
   uint64_t limit_steps, limit_memory_bytes, limit_milliseconds;
-  uint64_t seed; /* of outputs' poison and generators without a seed */
+  uint64_t seed; /* of outputs' poison, generators without a seed, random completion */
   int report_out_of_bounds; /* out-of-bounds accesses trap */
   int trace_every_value;    /* on_trace for every result computed by `trace_block` */
   int64_t trace_block[3];
@@ -249,6 +249,9 @@ typedef struct tess_run_config {
   void (*on_trace)(const tess_shown* shown, void* user);
   void (*on_progress)(int64_t blocks_done, int64_t blocks, void* user);
   void* user;
+  /* When asynchronous copies complete: "early" (default; at once), "late" (at the last legal moment) or
+   * "random" (at moments, and with an order of strands, that `seed` gives). */
+  const char* async;
 } tess_run_config;
 
 /* One launch: arguments are set by parameter name, then it is started once. */

@@ -248,15 +248,64 @@ class Runner {
     if (test.kind == TestKind::check)
       return settle(what, check_diags(path, text, test.bindings, test.diags));
     bool ran = false;
-    for (const std::string& engine : test.engines) {
-      if (!o_.engines.empty() &&
-          std::find(o_.engines.begin(), o_.engines.end(), engine) == o_.engines.end())
-        continue;
+    for (const std::string& engine : engines_of(test)) {
       ran = true;
-      std::string problem = execute(path, text, test, engine, &blessed);
-      settle(fmt::format("{} on {}", what, engine), problem);
+      for (const Schedule& schedule : schedules_of(path, text, test)) {
+        std::string problem = execute(path, text, test, engine, schedule, &blessed);
+        settle(fmt::format("{} on {}{}", what, engine, schedule.text()), problem);
+      }
     }
     if (!ran && o_.engines.empty()) fail(what, "no engine");
+  }
+
+  // What `--on` asks for, of what the test allows: `//; on:` names an engine alone (`sim`) or with its
+  // back end and architecture. A test of the interpreter's limits and prints is for it alone.
+  std::vector<std::string> engines_of(const TestCase& test) const {
+    if (o_.engines.empty()) return test.engines;
+    std::vector<std::string> out;
+    for (const std::string& asked : o_.engines) {
+      EngineChoice choice = parse_engine(asked);
+      bool stated = !test.any_engine;
+      bool named = std::any_of(test.engines.begin(), test.engines.end(), [&](const auto& e) {
+        return e == asked || e == choice.engine;
+      });
+      bool limits = test.steps || test.memory || !test.prints.empty();
+      if (named || (!stated && !(choice.compiles() && limits))) out.push_back(asked);
+    }
+    return out;
+  }
+
+  // When copies complete, and the seed of that.
+  struct Schedule {
+    const char* async = "early";
+    uint64_t seed = 0;
+    bool only = true;  // of the test
+    std::string text() const {
+      if (only) return {};
+      return seed ? fmt::format(", {} {}", async, seed) : fmt::format(", {}", async);
+    }
+  };
+  // Kernels whose copies complete later, or that have strands, run every way: one result.
+  std::vector<Schedule> schedules_of(const std::string& path, const std::string& text,
+                                     const TestCase& test) const {
+    std::vector<std::string> ways = test.async;
+    if (ways.empty()) {
+      Loaded loaded = load_program(path, text, load_options(test.bindings));
+      bool concurrent = false;
+      if (loaded.module)
+        for (const Kernel& k : loaded.module->module().kernels)
+          for (const Inst& inst : k.code) concurrent |= is_concurrent(inst.op);
+      if (!concurrent) return {{"early", test.seed, true}};
+      ways = {"early", "late", "random"};
+    }
+    std::vector<Schedule> out;
+    for (const std::string& way : ways) {
+      if (way == "early") out.push_back({"early", test.seed, false});
+      if (way == "late") out.push_back({"late", test.seed, false});
+      for (uint64_t seed = 1; way == "random" && seed <= 4; ++seed)
+        out.push_back({"random", test.seed + seed, false});
+    }
+    return out;
   }
 
   struct Printed {
@@ -289,7 +338,8 @@ class Runner {
   }
 
   std::string execute(const std::string& path, const std::string& text, const TestCase& test,
-                      const std::string& engine_name, std::vector<Replacement>* blessed) {
+                      const std::string& engine_name, const Schedule& schedule,
+                      std::vector<Replacement>* blessed) {
     auto engine = api::Engine::create(o_.search_paths);
     if (!engine) return engine.error().text();
     auto module = engine->load(path.c_str(), text, test.bindings);
@@ -299,11 +349,16 @@ class Runner {
 
     Printed printed;
     tess_run_config config{};
-    config.engine = engine_name.c_str();
+    EngineChoice choice = parse_engine(engine_name);
+    choice.write(config);
+    // Kernels that are compiled look for traps only when asked.
+    config.guard = choice.compiles() && !test.diags.empty();
     config.limit_steps = test.steps;
     config.limit_memory_bytes = test.memory;
     config.limit_milliseconds = static_cast<uint64_t>(test.seconds * 1000);
-    config.seed = test.seed;
+    config.seed = schedule.seed;
+    config.async = schedule.async;
+    config.device_sms = test.device_sms;
     config.report_out_of_bounds = test.report_out_of_bounds;
     config.on_print = on_print;
     config.user = &printed;

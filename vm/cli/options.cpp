@@ -40,7 +40,11 @@ void run_options(CLI::App* app, RunOptions& o) {
            "normal(seed) const(v)",
            "NAME=SRC");
   repeated(app, "--out", o.outs, "an output: file.npy, file.npz#key, or - to print it", "NAME=DST");
-  app->add_option("--seed", o.seed, "of generators that name none")->type_name("N");
+  app->add_option("--seed", o.seed, "of generators that name none, and of --async random")
+      ->type_name("N");
+  app->add_option("--async", o.async, "when copies complete: early, late, random")
+      ->type_name("WHEN")
+      ->capture_default_str();
   app->add_option("--steps", o.steps, "stop after so many instructions")->type_name("N");
   app->add_option("--memory", o.memory, "stop above so many bytes (K, M, G)")
       ->type_name("BYTES")

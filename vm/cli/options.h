@@ -39,7 +39,7 @@ struct CheckOptions {
 };
 struct RunOptions {
   Program program;
-  std::string kernel, engine = "interp", compare;
+  std::string kernel, engine = "interp", compare, async = "early";
   std::vector<std::string> sets, ins, outs;
   uint64_t seed = 0, steps = 0, memory = 0;
   double seconds = 0;

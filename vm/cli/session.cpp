@@ -55,6 +55,7 @@ tess_run_config config_of(const RunOptions& o) {
     config.limit_milliseconds =
         std::max<uint64_t>(1, static_cast<uint64_t>(std::min(o.seconds, 1e15) * 1000));
   config.seed = o.seed;
+  config.async = o.async.c_str();
   config.report_out_of_bounds = o.report_out_of_bounds;
   return config;
 }

@@ -122,6 +122,7 @@ class Parser {
     auto after_colon = [&] { return trim(trim(s).substr(1)); };
     if (word == "test" && colon) return new_test(after_colon());
     if (word == "on" && colon) return engines(after_colon());
+    if (word == "async" && colon) return async(after_colon());
     if (word == "set") {
       for (s = trim(s); !s.empty();) pair(take_word(s), current().scalars);
       return;
@@ -135,14 +136,15 @@ class Parser {
     if (word == "print" && colon) return current().prints.emplace_back(after_colon()), void();
     if (word == "for") return loop(s);
     if (word == "seed") return option(s, current().seed, "seed N");
+    if (word == "sms") return option(s, current().device_sms, "sms N");
     if (word == "steps") return option(s, current().steps, "steps N");
     if (word == "memory") return option(s, current().memory, "memory BYTES");
     if (word == "seconds") return option(s, current().seconds, "seconds S");
     if (all == "report-out-of-bounds") return current().report_out_of_bounds = true, void();
-    fail(
-        fmt::format("`{}` is no directive: test on -D set in out trap error limit print for seed "
-                    "steps memory seconds report-out-of-bounds",
-                    word));
+    fail(fmt::format(
+        "`{}` is no directive: test on async -D set in out trap error limit print for seed "
+        "sms steps memory seconds report-out-of-bounds",
+        word));
   }
 
   void new_test(std::string_view s) {
@@ -197,6 +199,16 @@ class Parser {
     while (!s.empty()) list.emplace_back(take_word(s));
     if (list.empty()) return fail("`on:` names no engine");
     current().engines = std::move(list);
+    current().any_engine = false;
+  }
+
+  void async(std::string_view s) {
+    while (!s.empty()) {
+      std::string_view w = take_word(s);
+      if (w != "early" && w != "late" && w != "random")
+        return fail(fmt::format("`async: {}`: copies complete early, late or random", w));
+      current().async.emplace_back(w);
+    }
   }
 
   void pair(std::string_view w, std::vector<std::pair<std::string, std::string>>& into) {

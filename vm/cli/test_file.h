@@ -37,11 +37,14 @@ struct TestCase {
   TestKind kind = TestKind::exec;
   std::string name, kernel;
   std::vector<std::string> engines = {"interp", "interp-naive"};
+  bool any_engine = true;  // no `on:` line
+  std::vector<std::string> async;  // when copies complete; empty: every way, if the kernel has any
   std::vector<std::pair<std::string, std::string>> bindings, scalars;
   std::vector<TestTensor> inputs, outputs;
   std::vector<ExpectedDiag> diags;
   std::vector<std::string> prints;  // in order; whitespace counts as one space
   uint64_t seed = 0, steps = 0, memory = 0;
+  int64_t device_sms = 0;  // 0: what the engine has
   double seconds = 60;
   bool report_out_of_bounds = false;
   uint32_t line = 0;

@@ -332,36 +332,15 @@ struct Decoder {
   void find_strands() {
     for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
       const Inst& inst = k.code[pc];
-      switch (inst.op) {
-        case Op::parallel:
-          p.strands_per_block = std::max(p.strands_per_block, 1 + strands_of(pc));
-          p.tracked = true;
-          break;
-        case Op::mbar: {
-          const Type& t = k.values[k.results(inst)[0].index()].type;
-          uint32_t slots = static_cast<uint32_t>(t.shape[0]);
-          p.mbar_values.push_back(
-              {k.results(inst)[0].index(), slots,
-               static_cast<uint32_t>(k.attr(inst, AttrTag::count).value_or(1))});
-          p.mbar_slots += slots;
-          p.tracked = true;
-          break;
-        }
-        case Op::wgmma:
-        case Op::copy_async:
-        case Op::copy_bulk:
-        case Op::tma_load:
-        case Op::tma_store:
-        case Op::tma_reduce:
-        case Op::cluster_map:
-        case Op::cluster_sync:
-        case Op::barrier_named:
-        case Op::barrier_named_arrive:
-          p.tracked = true;
-          break;
-        default:
-          break;
-      }
+      p.tracked |= is_concurrent(inst.op);
+      if (inst.op == Op::parallel)
+        p.strands_per_block = std::max(p.strands_per_block, 1 + strands_of(pc));
+      if (inst.op != Op::mbar) continue;
+      uint32_t v = k.results(inst)[0].index();
+      uint32_t slots = static_cast<uint32_t>(k.values[v].type.shape[0]);
+      uint32_t count = static_cast<uint32_t>(k.attr(inst, AttrTag::count).value_or(1));
+      p.mbar_values.push_back({v, slots, count});
+      p.mbar_slots += slots;
     }
   }
   uint32_t strands_of(uint32_t parallel) const {
