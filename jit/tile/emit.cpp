@@ -203,6 +203,11 @@ class Emitter {
     return n.empty() ? "a temporary" : "%" + n;
   }
 
+  std::string old_name(uint32_t old) const {
+    const std::string& n = k_.values[old].name;
+    return n.empty() ? "a temporary" : "%" + n;
+  }
+
   // Puts a tile into a new shared tile, for readers in these layouts.
   uint32_t put_in_shared(uint32_t value, LayoutId layout, const std::vector<SharedUse>& readers,
                          const Loc& loc) {
@@ -257,8 +262,7 @@ class Emitter {
     const Type& t = k_.values[old].type;
     const Loc& loc = k_.code[r.pc].loc;
     if (pool_.move(w.layout, to, t.dtype.bits).where > Move::reg)
-      TESS_CHECK(
-          between_written(w.origin, mode.origin, r.pc, fmt::format("`%{}`", k_.values[old].name)));
+      TESS_CHECK(between_written(w.origin, mode.origin, r.pc, old_name(old)));
     uint32_t value = new_value("", t);
     record(next_inst(), name_of(source), w.layout, to, t.dtype.bits, false, loc);
     append(Op::relayout, {Ref::value(value)}, {Ref::value(source)},
@@ -318,7 +322,7 @@ class Emitter {
     // Results.
     std::vector<Ref> results;
     struct After {
-      uint32_t made, wanted, web;
+      uint32_t made, old, web;
       LayoutId from;
     };
     std::vector<After> after;
@@ -329,15 +333,14 @@ class Emitter {
       if (mode)
         for (size_t s = 0; s < r->slots.size(); ++s)
           if (r->slots[s].result && r->slots[s].number == i) got = mode->layout[s];
-      uint32_t wanted = of_web(old, web);
-      if (web != Webs::kNone && got != kNoLayout && got != plan_.webs[web].layout) {
-        uint32_t made = new_value(k_.values[old].name.empty() ? "" : k_.values[old].name + ".raw",
-                                  k_.values[old].type);
-        results.push_back(Ref::value(made));
-        after.push_back({made, wanted, web, got});
-      } else {
-        results.push_back(Ref::value(wanted));
+      if (web == Webs::kNone || got == kNoLayout || got == plan_.webs[web].layout) {
+        results.push_back(Ref::value(of_web(old, web)));
+        continue;
       }
+      const std::string& name = k_.values[old].name;
+      after.push_back(
+          {new_value(name.empty() ? "" : name + ".raw", k_.values[old].type), old, web, got});
+      results.push_back(Ref::value(after.back().made));
     }
     std::vector<Attr> attrs(k_.attrs_of(inst).begin(), k_.attrs_of(inst).end());
     std::erase_if(attrs, [](const Attr& a) { return a.tag == AttrTag::layout; });
@@ -367,20 +370,20 @@ class Emitter {
       const Type t = kernel_.values[a.made].type;
       MoveCost move = pool_.move(a.from, w.layout, t.dtype.bits);
       if (move.where > Move::reg)
-        TESS_CHECK(between_written(mode->origin, w.origin, pc, name_of(a.wanted)));
+        TESS_CHECK(between_written(mode->origin, w.origin, pc, old_name(a.old)));
       bool from_global =
           op.rule == Rule::load_ && args[0].is_access() &&
           kernel_.values[kernel_.accesses[args[0].index()].base].type.space == Space::global;
       bool staged = from_global && move.where >= Move::shared;
-      record(next_inst(), name_of(a.wanted), a.from, w.layout, t.dtype.bits, staged, inst.loc);
+      record(next_inst(), old_name(a.old), a.from, w.layout, t.dtype.bits, staged, inst.loc);
       if (!staged) {
-        append(Op::relayout, {Ref::value(a.wanted)}, {Ref::value(a.made)},
+        append(Op::relayout, {Ref::value(of_web(a.old, a.web))}, {Ref::value(a.made)},
                {{AttrTag::layout, layout_index(w.layout)}}, inst.loc);
         continue;
       }
       size_t which = out_.report.conversions.size() - 1;
       uint32_t tile = put_in_shared(a.made, a.from, {{&pool_.at(w.layout), true}}, inst.loc);
-      append(Op::load, {Ref::value(a.wanted)}, {whole(tile), Ref::none()},
+      append(Op::load, {Ref::value(of_web(a.old, a.web))}, {whole(tile), Ref::none()},
              {{AttrTag::layout, layout_index(w.layout)}}, inst.loc);
       size_t first = out_.report.accesses.size();
       if (auto m = mem_of_.find(tile); m != mem_of_.end()) {

@@ -24,7 +24,7 @@ std::vector<RandomArg> random_args(const Kernel& kernel, uint64_t seed) {
     const Param& p = kernel.params[i];
     if (p.dir != Direction::scalar) continue;
     DType t = kernel.values[i].type.dtype;
-    if (t.is_int()) scalars[i] = p.divisible * rng.between(1, p.hi.value_or(12) / p.divisible);
+    if (t.is_int()) scalars[i] = p.divisible * rng.between(1, (p.hi ? *p.hi - 1 : 12) / p.divisible);
   }
   for (uint32_t i = 0; i < kernel.params.size(); ++i) {
     const Param& p = kernel.params[i];
