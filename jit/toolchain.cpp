@@ -3,6 +3,7 @@
 #include "jit/cuda/cuda_print.h"
 #include "jit/cuda/nvrtc.h"
 #include "jit/nvptx/nvptx.h"
+#include "jit/tile/barriers.h"
 #include "jit/tile/infer.h"
 
 namespace tess::jit {
@@ -15,8 +16,13 @@ Result<Module> layouts(const VerifiedModule& module, size_t kernel, const Compil
   return std::move(inferred.module);
 }
 
+Result<Module> barriers(const VerifiedModule& module, size_t kernel, const CompileOptions&) {
+  return place_barriers(module, kernel);
+}
+
 constexpr TilePass kPasses[] = {
     {"layouts", "every tile gets a layout; conversions where they cannot agree", layouts},
+    {"barriers", "barriers stand where threads of one strand depend on each other", barriers},
 };
 
 // --- back ends
