@@ -37,7 +37,7 @@ struct Checker {
     if (o.type != want)
       return fail(fmt::format("operand of class {} where {} is wanted", class_name(o.type),
                               class_name(want)));
-    if (!o.is_reg()) return true;
+    if (!o.is_reg()) return want != RegClass::pred || o.bits < 2 || fail("not a truth value");
     if (o.id() >= k.regs.size()) return fail("no such register");
     const RegInfo& r = k.regs[o.id()];
     if (r.type != o.type) return fail("an operand's class is not its register's");
@@ -148,6 +148,33 @@ struct Checker {
             if (class_name(static_cast<RegClass>(c)) == item) want = static_cast<RegClass>(c);
         if (!(using_args ? use(o, want) : define(o, want))) return false;
       }
+    return refers(i);
+  }
+
+  // What constants refer to: parameters, shared memory.
+  bool refers(const BlockInst& i) {
+    if (i.op == BlockOp::param || i.op == BlockOp::param_address) {
+      uint64_t n = k.args(i)[0].bits;
+      if (n >= k.params.size()) return fail("no such parameter");
+      bool map = k.params[n].kind == ParamKind::tensor_map;
+      if (map != (i.op == BlockOp::param_address))
+        return fail("tensor maps have addresses, other parameters values");
+      if (!map && k.params[n].type != k.results(i)[0].type)
+        return fail("the parameter is of another class");
+    }
+    if (i.op == BlockOp::shared_address && k.args(i)[0].bits > k.shared_bytes)
+      return fail("behind the end of shared memory");
+    return true;
+  }
+
+  bool header() {
+    if (k.arch != 80 && k.arch != 89 && k.arch != 90 && k.arch != 901)
+      return fail("no such architecture");
+    if (k.threads < 1 || k.threads > 1024) return fail("a block has 1 to 1024 threads");
+    if (k.cluster < 1 || k.cluster > 16 || (k.cluster > 1 && k.arch < 90))
+      return fail("no cluster of that size on this architecture");
+    for (const RegInfo& r : k.regs)
+      if (r.name >= k.names.size()) return fail("a register without a name");
     return true;
   }
 
@@ -177,11 +204,13 @@ struct Checker {
         return true;
       case BlockOp::break_if:
       case BlockOp::break_:
-      case BlockOp::continue_: {
-        for (const Scope& s : scopes)
-          if (s.opener == BlockOp::loop) return true;
+      case BlockOp::continue_:
+        for (size_t n = scopes.size(); n-- > 0;) {
+          if (scopes[n].opener != BlockOp::loop) continue;
+          return (i.op != BlockOp::continue_ || !scopes[n].latched) ||
+                 fail("continue behind the latch");
+        }
         return fail("no loop to leave");
-      }
       default:
         return true;
     }
@@ -189,10 +218,12 @@ struct Checker {
 
   bool run() {
     defined_in.assign(k.regs.size(), 0);
+    if (!header()) return false;
     for (at = 0; at < k.code.size(); ++at) {
       const BlockInst& i = k.code[at];
       if (size_t{i.first} + i.n_results + i.n_args > k.operands.size())
         return fail("operands out of range");
+      if (i.tile >= k.tiles.size()) return fail("no such tile instruction");
       if (i.op == BlockOp::form ? !i.form || !form(i) : !plain(i)) return false;
       if (!control(i)) return false;
     }
