@@ -33,6 +33,7 @@ class Emitter {
     for (size_t r = 0; r < plan_.relations.size(); ++r)
       relation_of_[plan_.relations[r].pc] = static_cast<int>(r);
     for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
+      TESS_CHECK(hoist(pc));
       scope(pc);
       TESS_CHECK(instruction(pc));
     }
@@ -148,6 +149,35 @@ class Emitter {
       ++depth_;
       loop_depths_.push_back((loop_depths_.empty() ? 0 : loop_depths_.back()) + (loop ? 1 : 0));
     }
+  }
+  const Mode* mode_of(uint32_t pc) const {
+    if (relation_of_[pc] < 0) return nullptr;
+    size_t r = static_cast<size_t>(relation_of_[pc]);
+    return plan_.modes[r].empty() ? nullptr : &plan_.modes[r][plan_.chosen[r]];
+  }
+  // Conversions of what a loop does not assign stand before it.
+  Status hoist(uint32_t pc) {
+    Op op = k_.code[pc].op;
+    if (op != Op::for_ && op != Op::while_) return ok();
+    std::set<uint32_t> assigned;
+    for (uint32_t p = pc; p < info_.match[pc]; ++p)
+      for (Ref r : k_.results(k_.code[p])) assigned.insert(r.index());
+    std::vector<Use> uses;
+    for (uint32_t p = pc + 1; p < info_.match[pc]; ++p) {
+      const Mode* mode = mode_of(p);
+      if (!mode) continue;
+      const Relation& r = plan_.relations[static_cast<size_t>(relation_of_[p])];
+      uses_of(k_, k_.code[p], uses);
+      for (size_t i = 0; i < r.slots.size(); ++i) {
+        const Slot& s = r.slots[i];
+        if (s.result || assigned.count(uses[s.number].value)) continue;
+        uint32_t old = uses[s.number].value;
+        if (mode->layout[i] == kInShared)
+          TESS_CHECK(in_shared(old, s.web, mode->operand[s.place.arg], r));
+        else TESS_CHECK(converted(old, s.web, mode->layout[i], r, *mode));
+      }
+    }
+    return ok();
   }
   void forget(uint32_t old) {
     std::erase_if(copies_, [&](const auto& c) { return c.first.first == old; });

@@ -230,18 +230,21 @@ class Planner {
     Table& t = tables_[relation];
     int64_t best = INT64_MAX;
     for (uint32_t m = 0; m < modes.size(); ++m) {
-      int64_t cost = modes[m].cost * kFine;
+      int64_t cost = modes[m].cost * kFine * r.weight;
       for (size_t i = 0; i < t.slots && cost < best; ++i) {
         uint32_t web = r.slots[i].web;
         int64_t& c = cell(t, m, i, current_[web]);
-        if (c < 0) c = conversion_cost(r.slots[i], modes[m].layout[i], plan_.webs[web].layout);
+        if (c < 0)
+          c = std::min(kImpossible,
+                       conversion_cost(r.slots[i], modes[m].layout[i], plan_.webs[web].layout)) *
+              r.slots[i].weight;
         cost += c;
       }
       if (cost >= best) continue;
       best = cost;
       plan_.chosen[relation] = m;
     }
-    return std::min(best, kImpossible) * r.weight;
+    return best;
   }
 
   // --- search

@@ -245,6 +245,8 @@ MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
     auto c = conversion(at(from), at(to), bits);
     if (!c) return it->second;
     m = {c->where, c->cost};
+    // A lane that takes another register than its neighbour needs a select for each.
+    if (m.where == Move::reg && !threads_agree(at(from), at(to))) m.cost = registers(from);
   } else if (threads_agree(at(from), at(to))) {
     m = {Move::reg, 0};
   } else {

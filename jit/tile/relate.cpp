@@ -73,8 +73,26 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     uint32_t depth;
     int64_t weight;
     int warps;
+    uint32_t loop = 0;  // its pc; 0: no loop, or the kernel itself
   };
   std::vector<Block> blocks{{0, 1, static_cast<int>(k_.warps)}};  // the open ones
+  // Assignments of a value in program order: is there one between two instructions?
+  std::vector<std::vector<uint32_t>> assigned(k_.values.size());
+  for (uint32_t pc = 0; pc < k_.code.size(); ++pc)
+    for (Ref v : k_.results(k_.code[pc])) assigned[v.index()].push_back(pc);
+  auto assigned_in = [&](uint32_t value, uint32_t begin, uint32_t end) {
+    auto it = std::lower_bound(assigned[value].begin(), assigned[value].end(), begin);
+    return it != assigned[value].end() && *it < end;
+  };
+  auto conversion_weight = [&](uint32_t value) {
+    int64_t weight = blocks.back().weight;
+    for (size_t b = blocks.size(); b-- > 1;) {
+      if (!blocks[b].loop) continue;
+      if (assigned_in(value, blocks[b].loop, info.match[blocks[b].loop])) break;
+      weight = blocks[b - 1].weight;
+    }
+    return weight;
+  };
   std::vector<Use> uses;
   for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
     const Inst& inst = k_.code[pc];
@@ -87,9 +105,11 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     r.weight = blocks.back().weight;
     if (op.form == Form::control && inst.op != Op::end && inst.op != Op::else_) {
       Block inner = blocks.back();
+      inner.loop = 0;
       if (inst.op == Op::for_ || inst.op == Op::while_) {
         ++inner.depth;
         inner.weight = std::min(kMostWeight, inner.weight * trips(k_, inst));
+        inner.loop = pc;
       } else if (op.rule == Rule::strand_) {
         inner.warps = strand_warps(k_, inst);
       }
@@ -99,11 +119,16 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     for (size_t u = 0; u < uses.size(); ++u)
       if (webs_.of_use[pc][u] != Webs::kNone)
         r.slots.push_back({webs_.of_use[pc][u], k_.values[uses[u].value].type, false,
-                           static_cast<uint32_t>(u), uses[u].place});
+                           static_cast<uint32_t>(u), uses[u].place,
+                           conversion_weight(uses[u].value)});
     for (uint32_t i = 0; i < inst.n_results; ++i)
       if (webs_.of_result[pc][i] != Webs::kNone)
-        r.slots.push_back(
-            {webs_.of_result[pc][i], k_.values[k_.results(inst)[i].index()].type, true, i, {}});
+        r.slots.push_back({webs_.of_result[pc][i],
+                           k_.values[k_.results(inst)[i].index()].type,
+                           true,
+                           i,
+                           {},
+                           r.weight});
     if (r.slots.empty()) continue;
     if (auto l = k_.attr(inst, AttrTag::layout)) r.written = written[static_cast<size_t>(*l)];
     const Access* access = access_of(inst);
@@ -138,6 +163,18 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
           m.operand[1] = lb;
           r.fragments.push_back(std::move(m));
         }
+    }
+    if (op.rule == Rule::wgmma_) {
+      Ref x = k_.args(inst)[0];
+      Type a = x.is_access() ? access_type(k_, k_.accesses[x.index()], false).type
+                             : k_.values[x.index()].type;
+      for (MmaFragments& f : wgmma_fragments(a.dtype, a.shape, r.full, r.warps)) {
+        Mode m;
+        LayoutId la = pool_.add(f.a), lc = pool_.add(f.c);
+        for (const Slot& s : r.slots) m.layout.push_back(!s.result && s.place.arg == 0 ? la : lc);
+        m.cost = f.products;
+        r.fragments.push_back(std::move(m));
+      }
     }
     relations.push_back(std::move(r));
   }
@@ -648,6 +685,7 @@ void Relations::modes(const Relation& r, uint32_t slot, LayoutId layout, std::ve
     case Rule::lookup_:
       return looking_up(q);
     case Rule::mma_:
+    case Rule::wgmma_:
       return product(q);
     default:
       return unconstrained(q);
@@ -664,13 +702,14 @@ std::vector<Anchor> Relations::anchors(const Relation& r) {
   auto natural_run = [&](const Type& t) { return floor_power(128 / t.dtype.bits); };
   switch (op.rule) {
     case Rule::mma_:
+    case Rule::wgmma_:
       for (const Mode& m : r.fragments)
         for (size_t i = 0; i < r.slots.size(); ++i)
           found.push_back({static_cast<uint32_t>(i), m.layout[i],
                            r.slots[i].result || r.slots[i].place.arg == 2 ? "mma accumulator"
                            : r.slots[i].place.arg == 0                    ? "mma operand A"
                                                                           : "mma operand B"});
-      if (r.fragments.empty())
+      if (r.fragments.empty() && op.rule == Rule::mma_)
         for (const Layout& l : fma_accumulators(r.full, r.warps))
           for (size_t i = 0; i < r.slots.size(); ++i)
             if (r.slots[i].result || r.slots[i].place.arg == 2)

@@ -20,6 +20,8 @@ struct Slot {
   bool result = false;
   uint32_t number = 0;  // which use (in the order of uses_of), or which result
   UsePlace place;       // of a use
+  // How often a conversion for it runs: outside of the loops that do not assign it.
+  int64_t weight = 1;
 };
 
 struct Mode {
@@ -50,7 +52,7 @@ struct Relation {
   LayoutId written = kNoLayout;  // the layout in the program
   Shape full;                    // what the operands of an element-wise instruction broadcast to
   Facts::Contiguity lie;         // of an access of global memory
-  std::vector<Mode> fragments;   // mma on tensor cores
+  std::vector<Mode> fragments;   // mma and wgmma on tensor cores
 };
 
 class Relations {

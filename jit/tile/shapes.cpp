@@ -163,6 +163,58 @@ std::vector<MmaFragments> mma_fragments(const MmaForm& form, const Shape& a, con
   return all;
 }
 
+std::vector<MmaFragments> wgmma_fragments(DType a_type, const Shape& a, const Shape& c, int warps) {
+  std::vector<MmaFragments> all;
+  std::string type = a_type.bits == 16  ? "f16"
+                     : a_type.is_tf32() ? "tf32"
+                     : a_type.bits == 8 ? "s8"
+                     : a_type.bits == 1 ? "b1"
+                                        : "";
+  if (type.empty() || warps % 4 || c.rank != 2 || a.rank != 2) return all;
+  int64_t k = 256 / a_type.bits, m = c[0], n = c[1];
+  auto fa = named_atom(fmt::format("wgmma.m64k{}.{}.A", k, type));
+  if (!fa || m % 64 || a[1] % k) return all;
+  int64_t groups = warps / 4, rows = m / 64;
+  for (int64_t wm = std::min(groups, rows); wm >= 1; --wm) {
+    if (groups % wm || rows % wm || n % (groups / wm)) continue;
+    int64_t wn = groups / wm, width = n / wn;
+    int64_t step = width;
+    while (step > 256 || width % step) --step;
+    auto fc = named_atom(fmt::format("wgmma.m64n{}.C", step));
+    if (!fc) continue;
+    auto ga = warp_grid(wm, wn, 1, true, false), gc = warp_grid(wm, wn, 1, true, true);
+    if (!ga || !gc) continue;
+    auto la = tiled(*ga, a, rows / wm, a[1] / k, *fa);
+    auto lc = tiled(*gc, c, rows / wm, width / step, *fc);
+    if (la && lc)
+      all.push_back({std::move(*la), *lc, *lc, rows / wm * (width / step) * (a[1] / k)});
+  }
+  return all;
+}
+
+Result<Layout> swizzled_rows(const std::vector<int64_t>& shape, int bits) {
+  int64_t row = shape.back(), span = std::min<int64_t>(row, 1024 / bits), outer = 1;
+  for (size_t d = 0; d + 1 < shape.size(); ++d) outer *= shape[d];
+  Layout l;
+  l.dims = static_cast<uint8_t>(shape.size());
+  l.shape = {1};
+  l.offset = {0};
+  if (row % span) return row_major(shape);
+  int64_t stride = span;
+  for (size_t d = shape.size() - 1; d-- > 0; stride *= shape[d])
+    l.digits.push_back({Label::dim, static_cast<uint8_t>(d), shape[d], {stride}});
+  uint8_t last = static_cast<uint8_t>(shape.size() - 1);
+  l.digits.push_back({Label::dim, last, span, {1}});
+  l.digits.push_back({Label::dim, last, row / span, {span * outer}});
+  TESS_TRY(l, canonical_layout(std::move(l)));
+  int64_t bytes = span * bits / 8;
+  int width = bytes == 128 ? 3 : bytes == 64 ? 2 : bytes == 32 ? 1 : 0;
+  int unit = 0;
+  while ((bits << unit) < 128) ++unit;
+  if (width == 0 || (bits << unit) != 128 || outer < 8) return l;
+  return swizzle({width, unit, 3}, l);
+}
+
 std::vector<Layout> fma_accumulators(const Shape& c, int warps) {
   std::vector<Layout> all;
   int row = c.rank - 2, column = c.rank - 1;

@@ -44,6 +44,12 @@ struct MmaFragments {
 // One for each grid of warps that divides the tile. Empty if the tile is none of such pieces.
 std::vector<MmaFragments> mma_fragments(const MmaForm& form, const Shape& a, const Shape& b,
                                         int warps);
+// Likewise for wgmma, whose B is in shared memory: A in registers and the accumulator, warpgroups
+// over rows or columns.
+std::vector<MmaFragments> wgmma_fragments(DType a_type, const Shape& a, const Shape& c, int warps);
+// A shared tile as TMA writes it and wgmma reads it: rows of at most 128 bytes, swizzled as wide as
+// they are.
+Result<Layout> swizzled_rows(const std::vector<int64_t>& shape, int bits);
 // Accumulators of products by multiply and add: blocks of rows and columns per thread.
 std::vector<Layout> fma_accumulators(const Shape& c, int warps);
 

@@ -55,9 +55,21 @@ std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, c
       if (l != kNoLayout && plain) uses[x.base].push_back({l, rule == Rule::load_});
     }
   }
-  std::set<uint32_t> copied;
+  std::set<uint32_t> copied, multiplied;  // by asynchronous copies; by wgmma, perhaps as a view
+  std::map<uint32_t, uint32_t> view_of;
+  auto root = [&](uint32_t v) {
+    while (view_of.count(v)) v = view_of[v];
+    return v;
+  };
   for (const Inst& inst : k.code) {
     Rule rule = op_info(inst.op).rule;
+    auto base_of = [&](Ref r) { return r.is_access() ? k.accesses[r.index()].base : r.index(); };
+    if (inst.n_results && inst.n_args &&
+        k.values[k.results(inst)[0].index()].type.space == Space::shared &&
+        (k.args(inst)[0].is_access() || k.args(inst)[0].is_value()))
+      view_of.emplace(k.results(inst)[0].index(), base_of(k.args(inst)[0]));
+    if (rule == Rule::wgmma_)
+      for (size_t a = 0; a < 2; ++a) multiplied.insert(root(base_of(k.args(inst)[a])));
     if (rule != Rule::copy_async_ && rule != Rule::copy_bulk_ && rule != Rule::tma_) continue;
     for (Ref r : k.args(inst))
       if (r.is_access() || r.is_value())
@@ -80,6 +92,10 @@ std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, c
       while (run & (run - 1)) run &= run - 1;
       copier = pool.add(wide_layout(slot, slot.rank - 1, run, 1));
       if (copier != kNoLayout) readers.push_back({&pool.at(copier), false});
+    }
+    if (multiplied.count(v)) {
+      chosen[v] = pool.add(swizzled_rows(shape, t.dtype.bits));
+      continue;
     }
     Result<SharedChoice> best = choose_shared_layout(shape, t.dtype.bits, readers);
     LayoutId l = best ? pool.add(best->mem) : pool.add(row_major(shape));
