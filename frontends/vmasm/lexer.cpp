@@ -438,7 +438,9 @@ class Lexer {
     else if (c == '~') hint = "the complement is !a";
     else if (c == '\'') hint = "strings are written in \"";
     else if (c == '\r') hint = "a line ends with a line feed";
+    else if (c == '\0') hint = "this is no text; nothing after it is read";
     report(diag::bad_character, fmt::format("{} begins no token", shown), where, hint);
+    if (c == '\0') pos_ = text_.size();
     push(TokenKind::bad, pos_ - begin);
   }
 

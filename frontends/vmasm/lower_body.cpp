@@ -80,10 +80,17 @@ void KernelLowering::if_stmt(const Stmt& s, uint32_t branch) {
   const Branch& b = ast()[branches[branch]];
   Operand c = expr(b.condition);
   if (std::holds_alternative<std::monostate>(c)) c = Literal::of_bool(true);
-  emit_op(
-      Op::if_,
-      {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c)) : EmitArg(std::get<Literal>(c))},
-      {}, b.condition, std::array{b.condition});
+  Builder::Emitted opened =
+      builder_.emit({.op = Op::if_,
+                     .args = {std::holds_alternative<Ref>(c) ? EmitArg(std::get<Ref>(c))
+                                                             : EmitArg(std::get<Literal>(c))},
+                     .loc = loc_at(ast()[b.condition].tokens)});
+  if (!opened) {
+    Span at = ast().span(b.condition);
+    type_error(*opened.error, at, std::array{at}, at);
+    // The branches are still checked, in a block that `else` and `end` can close.
+    (void)builder_.emit({.op = Op::if_, .args = {Literal::of_bool(true)}, .loc = loc_});
+  }
   block(b.body);
   if (branch + 1 < branches.size()) {
     const Branch& next = ast()[branches[branch + 1]];
@@ -137,11 +144,13 @@ void KernelLowering::for_stmt(const Stmt& s) {
     }
   }
   if (!ok) {
-    // The body is still checked: its variable is an i32, as if the bounds had been right.
+    // The body is still checked: its variable is an i32, as if the bounds had been right,
+    // and it is a loop's.
     std::string name(ast().name(s.var));
     if (!frames_.back().locals.contains(name))
       frames_.back().locals[name] = builder_.local(name, scalar_type(want));
-    (void)builder_.emit({.op = Op::if_, .args = {Literal::of_bool(true)}, .loc = loc_});
+    (void)builder_.emit({.op = Op::while_, .loc = loc_});
+    (void)builder_.emit({.op = Op::test, .args = {Literal::of_bool(true)}, .loc = loc_});
   }
   block(s.body);
   close_block(ast()[s.body]);
