@@ -74,8 +74,7 @@ Result<Backend> choose_backend(const Toolchain& tools) {
 
 Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& module,
                                   size_t kernel, const CompileOptions& options,
-                                  std::string_view last, std::vector<PassNote>& notes,
-                                  std::vector<StageTime>& times) {
+                                  std::string_view last, std::vector<StageTime>& times) {
   Stopwatch watch;
   const Kernel& written = module.kernel(kernel);
   auto checked = [&](Module changed, std::string_view step) -> Result<VerifiedModule> {
@@ -92,7 +91,7 @@ Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& 
   TileStage at{std::move(special), 0};
   if (last == "specialise") return at;
   for (const TilePass& pass : tools.passes) {
-    TESS_TRY(Module changed, pass.run(at.module, at.kernel, options, notes));
+    TESS_TRY(Module changed, pass.run(at.module, at.kernel, options));
     TESS_TRY(VerifiedModule verified, checked(std::move(changed), pass.name));
     at = {std::move(verified), 0};
     if (pass.name == last) break;
@@ -103,11 +102,14 @@ Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& 
 Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& module,
                                  size_t kernel, const CompileOptions& options,
                                  std::vector<StageTime>& times) {
-  std::vector<PassNote> notes;
-  TESS_TRY(TileStage tile, run_tile_passes(tools, module, kernel, options, "", notes, times));
+  TESS_TRY(TileStage tile, run_tile_passes(tools, module, kernel, options, "", times));
   Stopwatch watch;
-  TESS_TRY(Lowered lowered, tools.lower(tile.module, tile.kernel,
-                                        {options.target.arch, options.guard, options.describe}));
+  LowerOptions lower{options.target.arch, options.guard, {}};
+  if (options.describe)
+    lower.describe = [&](const Kernel& k, const Inst& i) {
+      return options.describe(tile.module.module(), k, i);
+    };
+  TESS_TRY(Lowered lowered, tools.lower(tile.module, tile.kernel, lower));
   watch.lap("lower", times);
   if (Status sound = check_block(lowered.block); !sound)
     return broken("lower", module.kernel(kernel), sound.error());

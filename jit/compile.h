@@ -38,14 +38,8 @@ struct CompileOptions {
   CompileTarget target;
   bool guard = false;
   LaunchFacts facts;
-  // As in LowerOptions; of no influence on the machine code.
-  std::function<std::string(const Kernel&, const Inst&)> describe;
-};
-
-// What a pass has to say to the writer of the kernel: layouts, conversions, widths.
-struct PassNote {
-  std::string pass, text;
-  Loc loc;
+  // Text of an instruction of the module that the passes made, for comments.
+  std::function<std::string(const Module&, const Kernel&, const Inst&)> describe;
 };
 
 struct StageTime {
@@ -56,8 +50,7 @@ struct StageTime {
 // A tile pass: a kernel of a module becomes a module of that kernel alone.
 struct TilePass {
   std::string_view name, doc;
-  Result<Module> (*run)(const VerifiedModule& module, size_t kernel, const CompileOptions& options,
-                        std::vector<PassNote>& notes);
+  Result<Module> (*run)(const VerifiedModule& module, size_t kernel, const CompileOptions& options);
 };
 struct BackendRow {
   Backend id = Backend::nvrtc;
@@ -88,8 +81,7 @@ struct TileStage {
 };
 Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& module,
                                   size_t kernel, const CompileOptions& options,
-                                  std::string_view last, std::vector<PassNote>& notes,
-                                  std::vector<StageTime>& times);
+                                  std::string_view last, std::vector<StageTime>& times);
 // The block IR, lowered and checked.
 Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& module,
                                  size_t kernel, const CompileOptions& options,

@@ -12,8 +12,6 @@
 namespace tess::jit {
 namespace {
 
-constexpr std::string_view kCompletions[] = {"eager", "lazy", "random"};
-
 // The GPU and what is loaded on it.
 struct Gpu {
   std::mutex mutex;
@@ -61,12 +59,6 @@ struct Jit {
   std::map<std::pair<std::string, size_t>, KeptWorkspaces> kept;  // by module content and kernel
   explicit Jit(const Toolchain& t) : tools(t) {}
 };
-
-std::optional<Completion> find_completion(std::string_view name) {
-  for (size_t i = 0; i < std::size(kCompletions); ++i)
-    if (kCompletions[i] == name) return static_cast<Completion>(i);
-  return {};
-}
 
 std::shared_ptr<Jit> make_jit(const Toolchain& tools) { return std::make_shared<Jit>(tools); }
 size_t compiled_kernels(const Jit& jit) { return jit.cache.size(); }

@@ -22,7 +22,6 @@ namespace tess::jit {
 enum class DeviceKind : uint8_t { sim, cuda };
 // When the simulator lets asynchronous copies land.
 enum class Completion : uint8_t { eager, lazy, random };
-std::optional<Completion> find_completion(std::string_view name);
 
 struct RunOptions {
   DeviceKind device = DeviceKind::sim;
@@ -39,7 +38,7 @@ struct RunOptions {
   uint64_t seed = 0, steps = 0;  // warp instructions; 0: the simulator's own limit
   uint32_t runs = 1, threads = 0;
   bool check = true;  // races, initialisation, asynchronous hazards
-  std::function<std::string(const Kernel&, const Inst&)> describe;  // as in CompileOptions
+  std::function<std::string(const Module&, const Kernel&, const Inst&)> describe;  // for comments
 };
 
 struct LaunchOutcome {

@@ -58,12 +58,8 @@ tess_error* load(tess_engine* engine, std::string name, std::string bytes,
   auto sources = std::make_shared<const Sources>(std::move(loaded.sources));
   if (!loaded.module) return make_error(std::move(loaded.diagnostics), sources);
   auto places = std::make_shared<const Sources>(module_sources(loaded.module->module(), *sources));
-  auto state = std::make_shared<ModuleState>(ModuleState{engine->state,
-                                                         std::move(*loaded.module),
-                                                         sources,
-                                                         places,
-                                                         std::move(loaded.diagnostics),
-                                                         {}});
+  auto state = std::make_shared<ModuleState>(engine->state, std::move(*loaded.module), sources,
+                                             places, std::move(loaded.diagnostics));
   for (const Kernel& k : state->module.module().kernels)
     state->kernel_names.push_back(kernel_key(k));
   *out = new tess_module{std::move(state)};

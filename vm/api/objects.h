@@ -3,6 +3,7 @@
 #pragma once
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <string>
@@ -10,6 +11,7 @@
 
 #include "isa/diag/tool.h"
 #include "isa/verify.h"
+#include "jit/launch.h"
 #include "vm/api/tess.h"
 #include "vm/data/tensor.h"
 
@@ -19,6 +21,7 @@ struct EngineState {
   std::vector<std::string> search_paths;
   uint32_t threads = 0;
   std::atomic<int64_t> limits[3] = {0, 0, 0};
+  std::shared_ptr<jit::Jit> jit = jit::make_jit();  // compiled kernels, the GPU once used
 };
 
 struct ModuleState {
@@ -28,7 +31,18 @@ struct ModuleState {
   std::shared_ptr<const Sources> sources;       // of the module's own places
   Diagnostics warnings;
   std::vector<std::string> kernel_names;
+  mutable std::once_flag key_made;
+  mutable jit::ModuleKey key;  // see module_key
+
+  ModuleState(std::shared_ptr<EngineState> e, VerifiedModule m, std::shared_ptr<const Sources> loading,
+              std::shared_ptr<const Sources> places, Diagnostics w)
+      : engine(std::move(e)),
+        module(std::move(m)),
+        load_sources(std::move(loading)),
+        sources(std::move(places)),
+        warnings(std::move(w)) {}
 };
+const jit::ModuleKey& module_key(const ModuleState& m);  // made when first asked for
 
 // A parameter that the caller gives.
 struct GivenParam {

@@ -7,43 +7,12 @@
 #include "isa/launch.h"
 #include "isa/numerics.h"
 #include "vm/api/deduce.h"
+#include "vm/api/engines.h"
 #include "vm/api/objects.h"
 #include "vm/data/number.h"
-#include "vm/interp/interp.h"
 
 using namespace tess;
 using namespace tess::api;
-
-namespace {
-
-struct Argument {
-  std::optional<uint64_t> scalar;
-  std::vector<HostTensor> tensors;
-  bool given = false;
-};
-
-enum class Stage { setting, running, ended };
-
-}  // namespace
-
-struct tess_run {
-  std::shared_ptr<const KernelState> kernel_state;
-  tess_run_config config;
-  bool naive = false;
-  interp::Async async = interp::Async::early;
-  std::vector<Argument> arguments;  // by parameter
-
-  Stage stage = Stage::setting;
-  std::thread thread;
-  std::atomic<bool> interrupt{false}, ended{true};
-  bool waited = false;
-  interp::Outcome outcome;
-  bool no_memory = false;
-  std::string failed;  // an exception's text
-
-  const Kernel& kernel() const { return kernel_state->kernel(); }
-  int64_t device_sms() const { return config.device_sms ? config.device_sms : DeviceFacts{}.sms; }
-};
 
 namespace {
 
@@ -115,87 +84,9 @@ tess_error* set_code(tess_run* run, const char* name,
   });
 }
 
-// A value of the interpreter's carriers as a tensor.
-Result<HostTensor> tensor_of(const interp::Shown& shown) {
-  std::vector<int64_t> shape(shown.type.shape.begin(), shown.type.shape.end());
-  TESS_TRY(HostTensor t, make_tensor(shown.type.dtype, shape));
-  int width = carrier_bytes(carrier_of(shown.type.dtype));
-  int bits = shown.type.dtype.bits;
-  uint64_t mask = bits >= 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
-  int64_t n = shown.type.shape.elements();
-  const uint8_t* from = static_cast<const uint8_t*>(shown.data);
-  for (int64_t i = 0; i < n; ++i) {
-    uint64_t code = 0;
-    __builtin_memcpy(&code, from + i * width, static_cast<size_t>(width));
-    set_element_code(t, static_cast<uint64_t>(i), code & mask);
-  }
-  return t;
-}
-
-void show(const tess_run& run, const interp::Shown& shown,
-          void (*callback)(const tess_shown*, void*)) {
-  Result<HostTensor> tensor = tensor_of(shown);
-  if (!tensor) return;
-  tess_tensor value(std::move(*tensor));
-  const Kernel& k = run.kernel();
-  const Module& m = run.kernel_state->module->module.module();
-  tess_shown out{};
-  out.size = sizeof out;
-  out.kernel = run.kernel_state->name.c_str();
-  for (int i = 0; i < 3; ++i) out.block[i] = shown.block[i];
-  out.strand = shown.strand;
-  out.instruction = shown.pc;
-  std::string op_name;
-  if (shown.pc < k.code.size()) {
-    Loc loc = k.code[shown.pc].loc;
-    out.file = loc.line && loc.file < m.files.size() ? m.files[loc.file].c_str() : "";
-    out.line = loc.line;
-    out.col = loc.col;
-    op_name = op_info(k.code[shown.pc].op).name;
-  } else {
-    out.file = "";
-  }
-  out.name = shown.name.c_str();
-  out.instruction_name = op_name.c_str();
-  out.value = &value;
-  callback(&out, run.config.user);
-}
-
-interp::Options interp_options(tess_run* run) {
-  const EngineState& engine = *run->kernel_state->module->engine;
-  const tess_run_config& c = run->config;
-  auto limit = [&](uint64_t own, tess_limit_kind kind) {
-    return own ? own : static_cast<uint64_t>(engine.limits[kind].load());
-  };
-  interp::Options o;
-  o.limits.steps = limit(c.limit_steps, TESS_LIMIT_STEPS);
-  o.limits.memory_bytes = limit(c.limit_memory_bytes, TESS_LIMIT_MEMORY_BYTES);
-  o.limits.seconds =
-      static_cast<double>(limit(c.limit_milliseconds, TESS_LIMIT_MILLISECONDS)) / 1000;
-  o.threads = engine.threads;
-  o.naive = run->naive;
-  o.report_out_of_bounds = c.report_out_of_bounds != 0;
-  o.trace_every_value = c.trace_every_value != 0;
-  for (int i = 0; i < 3; ++i) o.trace_block[i] = c.trace_block[i];
-  o.seed = c.seed;
-  o.async = run->async;
-  o.device_sms = run->device_sms();
-  o.interrupt = &run->interrupt;
-  if (c.on_print)
-    o.on_print = [run](const interp::Shown& s) { show(*run, s, run->config.on_print); };
-  if (c.on_trace)
-    o.on_trace = [run](const interp::Shown& s) { show(*run, s, run->config.on_trace); };
-  if (c.on_progress)
-    o.on_progress = [run](int64_t done, int64_t all) {
-      run->config.on_progress(done, all, run->config.user);
-    };
-  return o;
-}
-
 void launch(tess_run* run, const BoundLaunch& bound) noexcept {
   try {
-    run->outcome = interp::run(run->kernel_state->module->module, run->kernel_state->index, bound,
-                               interp_options(run));
+    run->outcome = run->engine->launch(*run, bound);
   } catch (const std::bad_alloc&) {
     run->no_memory = true;
   } catch (const std::exception& e) {
@@ -234,23 +125,18 @@ tess_error* tess_run_create(tess_kernel* kernel, const tess_run_config* config, 
     if (!kernel) return misuse("tess_run_create: the kernel is NULL");
     auto run = std::make_unique<tess_run>();
     run->config = read_config(config);
-    std::string_view engine = run->config.engine ? run->config.engine : "interp";
-    run->config.engine = nullptr;  // the caller's string need not live on
-    run->naive = engine == "interp-naive";
-    if (!run->naive && engine != "interp")
+    std::string_view name = run->config.engine ? run->config.engine : "interp";
+    run->engine = find_engine(name);
+    if (!run->engine)
       return make_error(make_diag(diag::engine_unknown,
-                                  fmt::format("there is no engine `{}`", engine), {},
-                                  "engines: interp, interp-naive"));
-    std::string_view async = run->config.async ? run->config.async : "early";
-    run->config.async = nullptr;
-    if (async == "late") run->async = interp::Async::late;
-    else if (async == "random") run->async = interp::Async::random;
-    else if (async != "early")
-      return make_error(make_diag(diag::async_unknown,
-                                  fmt::format("copies cannot complete `{}`", async), {},
-                                  "early, late or random"));
+                                  fmt::format("there is no engine `{}`", name), {},
+                                  "engines: " + engine_names()));
     run->kernel_state = kernel->state;
     run->arguments.resize(run->kernel().params.size());
+    if (Status good = run->engine->configure(*run); !good)
+      return make_error(std::move(good).error());
+    // The caller's strings need not live on.
+    run->config.engine = run->config.async = run->config.jit = run->config.arch = nullptr;
     *out = run.release();
     return nullptr;
   });
@@ -454,9 +340,9 @@ tess_error* tess_run_wait(tess_run* run) {
     const ModuleState& m = *run->kernel_state->module;
     Trap trap;
     trap.kernel = run->kernel_state->name;
-    for (int i = 0; i < 3; ++i) trap.block[i] = run->outcome.place.block[i];
-    trap.strand = run->outcome.place.strand;
-    trap.instruction = run->outcome.place.pc;
+    for (int i = 0; i < 3; ++i) trap.block[i] = run->outcome.block[i];
+    trap.strand = run->outcome.strand;
+    trap.instruction = run->outcome.instruction;
     trap.line = d.span.line;
     trap.col = d.span.col;
     if (d.span.line && d.span.file < m.module.module().files.size())
@@ -483,10 +369,6 @@ void tess_run_interrupt(tess_run* run) {
 
 int tess_run_stats(const tess_run* run, tess_stats* out) {
   if (!run || !out || run->stage != Stage::ended) return 0;
-  tess_stats stats{};
-  stats.steps = run->outcome.stats.steps;
-  stats.blocks = run->outcome.stats.blocks;
-  stats.seconds = run->outcome.stats.seconds;
-  write_struct(out, stats);
+  write_struct(out, run->outcome.stats);
   return 1;
 }

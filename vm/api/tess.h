@@ -236,10 +236,12 @@ typedef struct tess_shown {
 
 typedef struct tess_run_config {
   size_t size;
-  /* "interp" (default) or "interp-naive": only the obviously right kernels. */
+  /* "interp" (default), "interp-naive": only the obviously right kernels; "sim": compiled kernels on
+   * the PTX simulator; "cuda": compiled kernels on the first GPU. */
   const char* engine;
   uint64_t limit_steps, limit_memory_bytes, limit_milliseconds;
-  uint64_t seed; /* of outputs' poison, generators without a seed, random completion */
+  uint64_t seed; /* of outputs' poison, generators without a seed, random completion, and the
+                  * simulator's schedule */
   int report_out_of_bounds; /* out-of-bounds accesses trap */
   int trace_every_value;    /* on_trace for every result computed by `trace_block` */
   int64_t trace_block[3];
@@ -252,6 +254,13 @@ typedef struct tess_run_config {
   /* When asynchronous copies complete: "early" (default; at once), "late" (at the last legal moment) or
    * "random" (at moments, and with an order of strands, that `seed` gives). */
   const char* async;
+  /* Of the engines that compile. What reports out-of-bounds accesses and traps there is `guard`. */
+  const char* jit;    /* "nvrtc" or "nvptx"; NULL: nvrtc if it is there, else nvptx */
+  const char* arch;   /* "sm_80", "sm_89", "sm_90a"; NULL: the GPU's, sm_90a on the simulator */
+  uint32_t opt_level; /* of nvptx: 0, or 3 for everything LLVM has */
+  int guard;          /* the kernel checks bounds and traps, and records the first fault */
+  uint32_t sim_runs;  /* the simulator: several runs, which go through completion and schedules */
+  int sim_no_checks;  /* the simulator: no search for races and uses of what was never written */
 } tess_run_config;
 
 /* One launch: arguments are set by parameter name, then it is started once. */
@@ -296,9 +305,11 @@ TESS_EXPORT void tess_run_interrupt(tess_run* run);
 
 typedef struct tess_stats {
   size_t size;
-  uint64_t steps; /* instructions executed */
+  uint64_t steps; /* instructions executed; on the simulator those of warps, on a GPU 0 */
   int64_t blocks;
   double seconds;
+  double compile_seconds; /* of the engines that compile: to find the kernel or make it */
+  int compiled;           /* 1 if it was made for this launch, 0 if it was there */
 } tess_stats;
 /* Of an ended launch. */
 TESS_EXPORT int tess_run_stats(const tess_run* run, tess_stats* out);

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "isa/host_expr.h"
+#include "jit/jit_tool.h"
 #include "vm/cli/commands.h"
 #include "vm/cli/program.h"
 
@@ -51,8 +52,12 @@ int run_command(const CheckOptions& o, const Console& console) {
     code = std::max(code, opened.exit_code);
     if (!opened.module || !o.verbose) continue;
     std::string text;
-    for (size_t i = 0; i < opened.module->module().kernels.size(); ++i)
+    for (size_t i = 0; i < opened.module->module().kernels.size(); ++i) {
       text += kernel_report(opened.module->kernel(i), opened.module->info(i));
+      Result<std::string> compiled = jit::compiler_report(*opened.module, i, o.arch);
+      if (compiled) text += *compiled;
+      else code = std::max(code, console.report(compiled.error(), opened.sources));
+    }
     if (Status written = console.write(text); !written) return console.report(written.error());
   }
   return code;

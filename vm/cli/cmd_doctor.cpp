@@ -1,4 +1,3 @@
-#include <dlfcn.h>
 #include <fmt/format.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -8,8 +7,10 @@
 #include <thread>
 
 #include "isa/diag.h"
+#include "jit/jit_tool.h"
 #include "vm/api/tess.h"
 #include "vm/cli/commands.h"
+#include "vm/cli/machine.h"
 
 namespace tess::cli {
 namespace {
@@ -21,28 +22,6 @@ struct Finding {
   std::string what;
   State state;
   std::string found, fix;
-};
-
-// A shared library by any of its names; what `dlopen` says otherwise.
-struct Library {
-  void* handle = nullptr;
-  std::string name, why;
-  explicit Library(std::initializer_list<const char*> names) {
-    for (const char* n : names) {
-      if ((handle = dlopen(n, RTLD_NOW | RTLD_LOCAL))) {
-        name = n;
-        return;
-      }
-      if (why.empty()) why = dlerror();
-    }
-  }
-  ~Library() {
-    if (handle) dlclose(handle);
-  }
-  template <class F>
-  F* function(const char* symbol) const {
-    return handle ? reinterpret_cast<F*>(dlsym(handle, symbol)) : nullptr;
-  }
 };
 
 std::string cpu_features() {
@@ -70,57 +49,6 @@ std::string cpu_name() {
   return "unknown";
 }
 
-Finding driver() {
-  Library cuda{"libcuda.so.1"};
-  const char* fix =
-      "install NVIDIA's driver, 580 or newer for CUDA 13; kernels run on the interpreter without "
-      "it";
-  auto* init = cuda.function<int(unsigned)>("cuInit");
-  auto* version = cuda.function<int(int*)>("cuDriverGetVersion");
-  auto* count = cuda.function<int(int*)>("cuDeviceGetCount");
-  if (!init || !version || !count) return {"CUDA driver", State::missing, cuda.why, fix};
-  int v = 0, n = 0;
-  if (int error = init(0))
-    return {
-        "CUDA driver", State::missing,
-        fmt::format("libcuda.so.1 is there, but cuInit fails with {}", error),
-        error == 100
-            ? "no GPU is visible: check CUDA_VISIBLE_DEVICES and the permissions of /dev/nvidia*"
-            : fix};
-  version(&v);
-  count(&n);
-  std::string devices;
-  auto* get = cuda.function<int(int*, int)>("cuDeviceGet");
-  auto* name = cuda.function<int(char*, int, int)>("cuDeviceGetName");
-  for (int i = 0; i < n && get && name; ++i) {
-    int device = 0;
-    char text[256] = "";
-    if (get(&device, i) == 0 && name(text, sizeof text, device) == 0)
-      devices += fmt::format("; {}: {}", i, text);
-  }
-  return {"CUDA driver", State::ok,
-          fmt::format("CUDA {}.{}, {} device{}{}", v / 1000, v % 1000 / 10, n, n == 1 ? "" : "s",
-                      devices),
-          ""};
-}
-
-Finding nvrtc() {
-  Library lib{"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
-  int major = 0, minor = 0;
-  auto* version = lib.function<int(int*, int*)>("nvrtcVersion");
-  if (!version || version(&major, &minor) != 0)
-    return {"NVRTC", State::missing, lib.why,
-            "install cuda-nvrtc-13-0 from NVIDIA's repository, or put libnvrtc.so.13 on the "
-            "library path"};
-  return {"NVRTC", State::ok, fmt::format("{}.{} ({})", major, minor, lib.name), ""};
-}
-
-Finding llvm() {
-  Library lib{"libLLVM.so.19.1", "libLLVM-19.so.1", "libLLVM-19.so"};
-  if (!lib.handle) return {"LLVM 19", State::missing, lib.why, "apt-get install llvm-19"};
-  return {"LLVM 19", State::ok, lib.name, ""};
-}
-
 std::vector<Finding> examine() {
   std::vector<Finding> out;
   out.push_back(
@@ -137,9 +65,17 @@ std::vector<Finding> examine() {
       static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
   out.push_back({"memory", State::ok, fmt::format("{:.1f} GiB", memory / (1 << 30)), ""});
   out.push_back({"engine interp", State::ok, "the tile interpreter, on this processor", ""});
-  out.push_back(driver());
-  out.push_back(nvrtc());
-  out.push_back(llvm());
+  out.push_back({"engine sim", State::ok, "compiled kernels on the PTX simulator", ""});
+  for (jit::ToolState& t : jit::tool_states(cuda_root()))
+    out.push_back({t.what, t.fix.empty() ? State::ok : State::missing, t.found, t.fix});
+  std::string disassembler;
+  for (const char* name : {"nvdisasm", "cuobjdump"})
+    if (disassembler.empty()) disassembler = find_program(name);
+  if (disassembler.empty())
+    out.push_back({"disassembler", State::missing, "neither nvdisasm nor cuobjdump is found",
+                   "install cuda-nvdisasm-13-0 from NVIDIA's repository; only `tess emit --target "
+                   "sass` needs it"});
+  else out.push_back({"disassembler", State::ok, disassembler, ""});
   return out;
 }
 

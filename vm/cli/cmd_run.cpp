@@ -180,7 +180,8 @@ int run_command(const RunOptions& o, const Console& console) {
   Progress progress{&console};
   Context context{&console, &progress};
   tess_run_config config = config_of(o);
-  std::string engine_name = config.engine;
+  EngineChoice engine = engine_of(o);
+  engine.write(config);
   config.on_print = on_print;
   config.on_progress = on_progress;
   config.user = &context;
@@ -193,21 +194,26 @@ int run_command(const RunOptions& o, const Console& console) {
   if (api::Error warnings = prepared->run.warnings()) report_error(std::move(warnings), console);
 
   if (!o.compare.empty()) {
-    config.engine = o.compare.c_str();
+    EngineChoice other = parse_engine(o.compare);
+    if (other.jit.empty()) other.jit = o.jit;
+    if (other.arch.empty()) other.arch = o.arch;
+    other.write(config);
     config.on_print = nullptr;
     auto second = prepare(kernel, arguments, config);
     if (!second) return report_error(std::move(second.error()), console);
     if (api::Error e = start_and_wait(second->run)) return report_error(std::move(e), console);
-    Diagnostics different =
-        compare_outputs(engine_name, prepared->tensors, o.compare, second->tensors);
+    Diagnostics different = compare_outputs(engine.text, prepared->tensors, o.compare,
+                                            second->tensors, {o.rtol, o.atol, o.ulp});
     if (!different.empty()) return console.report(std::move(different), {});
-    console.say(fmt::format("{} and {} agree on every output", engine_name, o.compare));
+    console.say(fmt::format("{} and {} agree on every output", engine.text, o.compare));
   }
   int code = write_outputs(kernel, *prepared, *outputs, console);
   if (code == kOk && o.time) {
     tess_stats s = prepared->run.stats();
     console.say(fmt::format("{}: {} blocks, {} instructions, {:.3f} ms", kernel.name(), s.blocks,
                             s.steps, s.seconds * 1e3));
+    if (engine.compiles())
+      console.say(fmt::format("{}: compiled in {:.1f} ms", kernel.name(), s.compile_seconds * 1e3));
   }
   return code;
 }

@@ -133,6 +133,8 @@ void on_trace(const tess_shown* shown, void* user) {
 
 int run_command(const TraceOptions& o, const Console& console) {
   tess_run_config config = config_of(o.run);
+  EngineChoice engine = engine_of(o.run);
+  engine.write(config);
   if (!parse_block(o.block, config.trace_block))
     return console.report(
         make_diag(diag::bad_option, fmt::format("--block {}: not X,Y,Z", o.block)));

@@ -9,6 +9,7 @@ int run_command(const AsOptions& o, const Console& console);
 int run_command(const DisOptions& o, const Console& console);
 int run_command(const CheckOptions& o, const Console& console);
 int run_command(const RunOptions& o, const Console& console);
+int run_command(const EmitOptions& o, const Console& console);
 int run_command(const TraceOptions& o, const Console& console);
 int run_command(const FmtOptions& o, const Console& console);
 int run_command(const ExplainOptions& o, const Console& console);

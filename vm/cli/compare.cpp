@@ -77,14 +77,15 @@ std::optional<std::string> compare(const api::Tensor& got, const api::Tensor& wa
 }
 
 Diagnostics compare_outputs(const std::string& first_engine, const Outputs& first,
-                            const std::string& second_engine, const Outputs& second) {
+                            const std::string& second_engine, const Outputs& second,
+                            const Tolerance& tolerance) {
   Diagnostics out;
   for (const auto& [name, tensors] : first) {
     auto other = second.find(name);
     size_t count = other == second.end() ? 0 : other->second.size();
     for (size_t i = 0; i < tensors.size(); ++i) {
       std::optional<std::string> difference = i < count
-                                                  ? compare_exactly(tensors[i], other->second[i])
+                                                  ? compare(tensors[i], other->second[i], tolerance)
                                                   : std::optional<std::string>("only one has it");
       if (difference)
         out.push_back(make_diag(

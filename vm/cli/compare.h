@@ -29,6 +29,7 @@ inline std::optional<std::string> compare_exactly(const api::Tensor& got, const 
 // Every output of two runs, by parameter: one diag::comparison_failed for each tensor that differs.
 using Outputs = std::map<std::string, std::vector<api::Tensor>>;
 Diagnostics compare_outputs(const std::string& first_engine, const Outputs& first,
-                            const std::string& second_engine, const Outputs& second);
+                            const std::string& second_engine, const Outputs& second,
+                            const Tolerance& tolerance = {});
 
 }  // namespace tess::cli

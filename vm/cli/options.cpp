@@ -30,7 +30,8 @@ void run_options(CLI::App* app, RunOptions& o) {
   program_options(app, o.program, true);
   app->add_option("--kernel", o.kernel, "the kernel, if the program has several")
       ->type_name("NAME");
-  app->add_option("--on", o.engine, "the engine: interp, interp-naive")
+  app->add_option("--on", o.engine, "the engine: interp, interp-naive, sim, cuda; as sim:nvptx:sm_80 with back end and "
+                  "architecture")
       ->type_name("ENGINE")
       ->capture_default_str();
   repeated(app, "--set", o.sets, "a scalar parameter; sizes follow from the inputs", "NAME=VALUE");
@@ -56,6 +57,17 @@ void run_options(CLI::App* app, RunOptions& o) {
   app->add_flag("--report-out-of-bounds", o.report_out_of_bounds, "an access out of bounds traps");
 }
 
+void jit_options(CLI::App* app, std::string& jit, std::string& arch, uint32_t& level, bool& guard) {
+  app->add_option("--jit", jit, "the back end: nvrtc, nvptx (default: the first that is there)")
+      ->type_name("NAME");
+  app->add_option("--arch", arch, "sm_80, sm_89, sm_90a (default: the GPU's, else sm_90a)")
+      ->type_name("ARCH");
+  app->add_option("-O,--opt", level, "of nvptx: 0, or 3 for everything LLVM has")
+      ->check(CLI::IsMember({0, 3}))
+      ->type_name("N");
+  app->add_flag("--guard", guard, "the kernel checks bounds and traps itself");
+}
+
 // Commands whose arguments are not ours to read.
 std::optional<Invocation> passed_on(int argc, const char* const* argv) {
   if (argc < 2) return {};
@@ -68,8 +80,8 @@ std::optional<Invocation> passed_on(int argc, const char* const* argv) {
 }  // namespace
 
 const std::vector<std::string>& commands_not_built() {
-  static const std::vector<std::string> names = {"emit", "bench", "tune",       "build", "graph",
-                                                 "repl", "cache", "completion", "man"};
+  static const std::vector<std::string> names = {"bench", "tune",  "build",      "graph",
+                                                 "repl",  "cache", "completion", "man"};
   return names;
 }
 
@@ -106,15 +118,47 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   auto* check_app = app.add_subcommand("check", "parse and verify");
   check_app->add_option("FILE", check.files, "text or bytecode")->required()->type_name("");
   program_options(check_app, check.program, false);
-  check_app->add_flag("-v,--verbose", check.verbose, "list every kernel, its parameters and sizes");
+  check_app->add_flag("-v,--verbose", check.verbose, "list every kernel, its parameters, sizes and layouts");
+  check_app->add_option("--arch", check.arch, "whose compilation -v reports")
+      ->type_name("ARCH")
+      ->capture_default_str();
 
   RunOptions run;
   auto* run_app = app.add_subcommand("run", "run a kernel");
   run_options(run_app, run);
   run_app->add_flag("--time", run.time, "say how long it took");
+  jit_options(run_app, run.jit, run.arch, run.level, run.guard);
+  run_app->add_option("--sim-runs", run.sim_runs, "on sim: try so many completions and schedules")
+      ->check(CLI::Range(1, 100000))
+      ->type_name("N");
+  run_app->add_flag("--no-sim-checks", run.no_sim_checks, "on sim: do not look for races");
+  run_app->add_option("--ulp", run.ulp, "representable values that --compare lets differ")
+      ->type_name("N");
+  run_app->add_option("--rtol", run.rtol, "relative difference that --compare accepts")
+      ->type_name("X");
+  run_app->add_option("--atol", run.atol, "absolute difference that --compare accepts")
+      ->type_name("X");
   run_app
       ->add_option("--compare", run.compare, "run on a second engine too and compare every output")
       ->type_name("ENGINE");
+
+  EmitOptions emit;
+  auto* emit_app = app.add_subcommand("emit", "what a program becomes on its way to machine code");
+  program_options(emit_app, emit.program, true);
+  emit_app->add_option("--kernel", emit.kernel, "one kernel (default: all)")->type_name("NAME");
+  emit_app->add_option("--target", emit.target, "ast module tile block cuda llvm ptx cubin sass")
+      ->check(CLI::IsMember(
+          {"ast", "module", "tile", "block", "cuda", "llvm", "ptx", "cubin", "sass"}))
+      ->capture_default_str();
+  emit_app->add_option("--dump-after", emit.after, "instead: as a step left it; `help` lists them")
+      ->type_name("STEP");
+  jit_options(emit_app, emit.jit, emit.arch, emit.level, emit.guard);
+  emit_app
+      ->add_option("--facts", emit.facts, "of the launch: aligned (everything divides by 16), none")
+      ->check(CLI::IsMember({"aligned", "none"}))
+      ->capture_default_str();
+  emit_app->add_flag("--time", emit.time, "say how long each step took");
+  output_option(emit_app, emit.output, "default: standard output");
 
   TraceOptions trace;
   auto* trace_app =
@@ -163,7 +207,10 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   TestOptions test;
   auto* test_app = app.add_subcommand("test", "run the `//;` directives of .vmasm files");
   test_app->add_option("FILE", test.files, "the files")->required()->type_name("");
-  repeated(test_app, "--on", test.engines, "only these engines; may be repeated", "ENGINE");
+  test_app->add_option("--on", test.engines, "these engines: interp,sim:nvptx:sm_80,..")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->type_name("ENGINE,..");
   repeated(test_app, "-I,--include", test.search_paths, "folder searched by `use`", "DIR");
   test_app->add_flag("--bless", test.bless,
                      "write what the interpreter computes into literal expectations");
@@ -283,6 +330,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   else if (*dis_app) give(dis);
   else if (*check_app) give(check);
   else if (*run_app) give(run);
+  else if (*emit_app) give(emit);
   else if (*trace_app) give(trace);
   else if (*fmt_app) give(fmt);
   else if (*explain_app) give(explain);

@@ -36,6 +36,7 @@ struct CheckOptions {
   std::vector<std::string> files;
   Program program;  // bindings and search paths for each
   bool verbose = false;
+  std::string arch = "sm_90a";  // whose compilation is reported
 };
 struct RunOptions {
   Program program;
@@ -45,6 +46,19 @@ struct RunOptions {
   double seconds = 0;
   uint32_t threads = 0;
   bool time = false, naive = false, report_out_of_bounds = false;
+  // Of the engines that compile.
+  std::string jit, arch;
+  uint32_t level = 0, sim_runs = 1;
+  bool guard = false, no_sim_checks = false;
+  // What --compare lets differ.
+  uint64_t ulp = 0;
+  double rtol = 0, atol = 0;
+};
+struct EmitOptions {
+  Program program;
+  std::string kernel, target = "ptx", after, jit, arch, output, facts = "aligned";
+  uint32_t level = 0;
+  bool guard = false, time = false;
 };
 struct TraceOptions {
   RunOptions run;
@@ -104,7 +118,7 @@ struct NotBuilt {
 
 using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions,
                              FmtOptions, ExplainOptions, DataOptions, LayoutOptions, TestOptions,
-                             DoctorOptions, SimOptions, QuantizeCommand, PackCommand, NotBuilt>;
+                             DoctorOptions, SimOptions, EmitOptions, QuantizeCommand, PackCommand, NotBuilt>;
 struct Invocation {
   Common common;
   Command command;

@@ -46,9 +46,32 @@ OpenedKernel open_kernel(const RunOptions& o, const Console& console) {
   return out;
 }
 
+EngineChoice parse_engine(std::string_view text) {
+  EngineChoice out{std::string(text), {}, {}, {}};
+  for (std::string* part : {&out.engine, &out.jit, &out.arch}) {
+    size_t n = part == &out.arch ? text.size() : std::min(text.find(':'), text.size());
+    *part = text.substr(0, n);
+    text.remove_prefix(std::min(n + 1, text.size()));
+  }
+  return out;
+}
+
+void EngineChoice::write(tess_run_config& config) const {
+  config.engine = engine.c_str();
+  config.jit = jit.empty() ? nullptr : jit.c_str();
+  config.arch = arch.empty() ? nullptr : arch.c_str();
+}
+
+EngineChoice engine_of(const RunOptions& o) {
+  EngineChoice out = parse_engine(o.engine);
+  if (o.naive && out.engine == "interp") out.engine = out.text = "interp-naive";
+  if (out.jit.empty()) out.jit = o.jit;
+  if (out.arch.empty()) out.arch = o.arch;
+  return out;
+}
+
 tess_run_config config_of(const RunOptions& o) {
   tess_run_config config{};
-  config.engine = o.naive && o.engine == "interp" ? "interp-naive" : o.engine.c_str();
   config.limit_steps = o.steps;
   config.limit_memory_bytes = o.memory;
   if (o.seconds > 0)
@@ -57,6 +80,10 @@ tess_run_config config_of(const RunOptions& o) {
   config.seed = o.seed;
   config.async = o.async.c_str();
   config.report_out_of_bounds = o.report_out_of_bounds;
+  config.opt_level = o.level;
+  config.guard = o.guard;
+  config.sim_runs = o.sim_runs;
+  config.sim_no_checks = o.no_sim_checks;
   return config;
 }
 

@@ -23,8 +23,19 @@ struct OpenedKernel {
   int exit_code = kOk;  // not 0: there is no kernel
 };
 OpenedKernel open_kernel(const RunOptions& o, const Console& console);
-// The run's limits, seed and engine as the options ask. `o` must outlive the configuration.
+// An engine as `--on` and `//; on:` spell it: "sim", "sim:nvptx", "cuda:nvrtc:sm_90a".
+struct EngineChoice {
+  std::string text, engine, jit, arch;
+  bool compiles() const { return engine == "sim" || engine == "cuda"; }
+  // This must outlive the configuration.
+  void write(tess_run_config& config) const;
+};
+EngineChoice parse_engine(std::string_view text);
+
+// The run's limits and seed as the options ask. `o` must outlive the configuration.
 tess_run_config config_of(const RunOptions& o);
+// --on, --naive, --jit and --arch together.
+EngineChoice engine_of(const RunOptions& o);
 int report_error(api::Error error, const Console& console);
 
 // What a kernel is given.
