@@ -69,4 +69,16 @@ inline Flow map_row(Warp& w, const Op& op, uint32_t mask, F f) {
   return Flow::next;
 }
 
+// The instance of an elementwise operation for an integer type.
+template <class Body>
+inline Exec pick6(std::string_view t) {
+  if (t == "u16" || t == "b16") return Body::template run<uint16_t>;
+  if (t == "u32" || t == "b32") return Body::template run<uint32_t>;
+  if (t == "u64" || t == "b64") return Body::template run<uint64_t>;
+  if (t == "s16") return Body::template run<int16_t>;
+  if (t == "s32") return Body::template run<int32_t>;
+  if (t == "s64") return Body::template run<int64_t>;
+  return nullptr;
+}
+
 }  // namespace tess::ptxsim

@@ -20,7 +20,8 @@ void same(Bench& b, const std::vector<T>& got, const std::vector<T>& want) {
 }
 
 Outcome split_k_case(std::string_view ptx, const LaunchOptions& o) {
-  const int n = 64, k = pick(o, {96, 100, 33, 160}), slice = 32, splits = (k + slice - 1) / slice;
+  const int n = 64, k = pick(o, {200, 65, 66, 67, 68, 69, 70, 71}), slice = 64,
+            splits = (k + slice - 1) / slice;
   Bench b(ptx, o);
   auto a = numbers(size_t(32 * k), 1), w = numbers(size_t(k * n), 2);
   uint64_t pa = b.buffer(a), pb = b.buffer(w), pc = b.empty<int>(32 * n),
@@ -67,7 +68,7 @@ Outcome named_barriers_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome pipeline_case(std::string_view ptx, const LaunchOptions& o) {
-  const int rows = 2, chunks = pick(o, {9, 1, 3, 4, 6});
+  const int rows = 2, chunks = pick(o, {9, 1, 2, 3, 4, 5, 6, 8});
   Bench b(ptx, o);
   Random r{5};
   std::vector<float> a(size_t(rows * chunks * 256)), w(a.size());
@@ -166,7 +167,7 @@ Outcome softmax2_case(std::string_view ptx, const LaunchOptions& o) {
 }
 
 Outcome queue_case(std::string_view ptx, const LaunchOptions& o) {
-  const int pairs = pick(o, {3, 1, 2}), each = pick(o, {12, 20, 5});
+  const int pairs = pick(o, {3, 1, 2}), each = pick(o, {12, 20, 5, 1});
   Bench b(ptx, o);
   std::vector<uint32_t> slots(8 * 4);
   for (uint32_t i = 0; i < 8; ++i) slots[i * 4] = i;
@@ -190,13 +191,16 @@ Outcome grid_barrier_case(std::string_view ptx, const LaunchOptions& o) {
   b.param(pa), b.param(pb), b.param(pc), b.param(n), b.param(sweeps);
   if (!b.launch("grid_barrier", {uint32_t(n + 63) / 64, 1, 1}, {64, 1, 1}))
     return std::move(b.out_);
+  std::vector<int> before(a);
   for (int s = 0; s < sweeps; ++s) {
+    before = a;
     std::vector<int> next(a);
     for (size_t i = 0; i < a.size(); ++i)
       next[i] += (i ? a[i - 1] : 0) + (i + 1 < a.size() ? a[i + 1] : 0);
     a = next;
   }
   same(b, b.fetch<int>(sweeps % 2 ? pb : pa, a.size()), a);
+  same(b, b.fetch<int>(sweeps % 2 ? pa : pb, a.size()), before);
   return std::move(b.out_);
 }
 

@@ -62,12 +62,12 @@ void score(size_t step, uint64_t seeds, size_t least, size_t least_classes) {
       std::string how = caught_by(k, m.text, seeds);
       if (how.empty()) {
         if (!listed)
-          FAIL_CHECK(k.name << " | " << m.name << " at PTX line " << m.line << ": " << m.before
-                            << " -> " << m.after);
+          FAIL_CHECK(std::string(k.name) << " | " << m.name << " at PTX line " << m.line << ": "
+                                         << m.before << " -> " << m.after);
         continue;
       }
       CHECK_MESSAGE(how.rfind("does not load", 0) == std::string::npos,
-                    k.name << " | " << m.name << ": " << how);
+                    std::string(k.name) << " | " << m.name << ": " << how);
       ++caught;
       ++checkers[how];
     }

@@ -21,6 +21,7 @@ extern "C" __global__ void __launch_bounds__(128) __cluster_dims__(4, 1, 1) clus
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], 16;" ::"r"(smem(&bar)) : "memory");
   }
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+#pragma unroll 1
   for (int i = rank * 128 + t; i < n; i += 512) {
     u32 v = x[row * n + i];
     sum += v, most = max(most, v);

@@ -2,6 +2,7 @@
 // and legacy fences, as cooperative kernels had before the acquire forms.
 extern "C" __global__ void __launch_bounds__(64) grid_barrier(int* a, int* b, unsigned int* arrived, int n, int sweeps) {
   int i = blockIdx.x * 64 + threadIdx.x;
+#pragma unroll 1
   for (int s = 0; s < sweeps; ++s) {
     const int* from = s & 1 ? b : a;
     int* to = s & 1 ? a : b;

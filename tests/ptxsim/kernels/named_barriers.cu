@@ -7,14 +7,16 @@ extern "C" __global__ void __launch_bounds__(128) named_barriers(const int* x, i
   __shared__ int slot[2][96];
   int t = threadIdx.x, sum = 0;
   if (t < 32) {
+#pragma unroll 1
     for (int i = 0; i < rounds; ++i) {
       int s = i & 1;
       if (i >= 2) sync(3 + s);
+#pragma unroll 1
       for (int j = t; j < 96; j += 32) slot[s][j] = x[i * 96 + j] * 3;
       arrive(1 + s);
     }
-    for (int i = max(0, rounds - 2); i < rounds; ++i) sync(3 + (i & 1));
   } else {
+#pragma unroll 1
     for (int i = 0; i < rounds; ++i) {
       int s = i & 1;
       sync(1 + s);

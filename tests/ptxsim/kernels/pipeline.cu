@@ -16,8 +16,10 @@ extern "C" __global__ void __launch_bounds__(64) pipeline(const float* a, const 
     }
     asm volatile("cp.async.commit_group;" ::: "memory");
   };
+#pragma unroll
   for (int c = 0; c < kStages - 1; ++c) load(c);
   float sum = 0;
+#pragma unroll 1
   for (int c = 0; c < chunks; ++c) {
     asm volatile("cp.async.wait_group 2;" ::: "memory");
     __syncthreads();
@@ -28,5 +30,4 @@ extern "C" __global__ void __launch_bounds__(64) pipeline(const float* a, const 
   if ((t & 31) == 0) part[t >> 5] = sum;
   __syncthreads();
   if (t == 0) y[blockIdx.x] = part[0] + part[1];
-  asm volatile("cp.async.wait_all;" ::: "memory");
 }

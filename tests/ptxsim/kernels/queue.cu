@@ -13,9 +13,11 @@ extern "C" __global__ void __launch_bounds__(32) queue(Slot* slots, u32* head, u
   if (threadIdx.x) return;
   bool producer = (blockIdx.x & 1) == 0;
   u32 sum = 0;
+#pragma unroll 1
   for (int i = 0; i < each; ++i) {
     u32* end = producer ? tail : head;
     u32 at, seen;
+#pragma unroll 1
     for (;;) {
       asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(at) : "l"(end) : "memory");
       seen = acquire(&slots[at & 7].sequence);
@@ -25,9 +27,11 @@ extern "C" __global__ void __launch_bounds__(32) queue(Slot* slots, u32* head, u
     }
     Slot& s = slots[at & 7];
     if (producer) {
+#pragma unroll 1
       for (int j = 0; j < 3; ++j) s.value[j] = blockIdx.x * 1000 + i * 3 + j;
       release(&s.sequence, at + 1);
     } else {
+#pragma unroll 1
       for (int j = 0; j < 3; ++j) sum += s.value[j];
       release(&s.sequence, at + 8);
     }

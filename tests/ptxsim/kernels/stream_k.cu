@@ -6,6 +6,7 @@ extern "C" __global__ void __launch_bounds__(64) stream_k(const int* x, int* y, 
   while (at < end) {
     int tile = at / steps, stop = min(end, (tile + 1) * steps), sum = 0;
     bool begins = at % steps == 0, ends = stop == (tile + 1) * steps;
+#pragma unroll 1
     for (int s = at; s < stop; ++s) sum += x[s * 64 + t] * (s % steps + 1);
     if (!begins) {
       workspace[blockIdx.x * 64 + t] = sum;
@@ -15,6 +16,7 @@ extern "C" __global__ void __launch_bounds__(64) stream_k(const int* x, int* y, 
     } else {
       if (!ends) {
         int next = blockIdx.x + 1;
+#pragma unroll 1
         for (int have = stop; have < (tile + 1) * steps; have += share, ++next) {
           if (t == 0)
             while (atomicAdd(flags + next, 0u) == 0u) __nanosleep(20);

@@ -25,6 +25,7 @@ extern "C" __global__ void __launch_bounds__(128) tokens(u32* y, int rounds) {
   }
   __syncthreads();
   u32 value = t + 1;
+#pragma unroll 1
   for (int i = 0; i < rounds; ++i) {
     mail[(t + 33) & 127] = value;
     wait(smem(&written), arrive(smem(&written)));
