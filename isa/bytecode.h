@@ -34,7 +34,7 @@
 namespace tess {
 
 inline constexpr uint8_t kBytecodeMagic[8] = {0x8F, 'V', 'M', 'B', 'C', '\r', '\n', 0x1A};
-inline constexpr uint16_t kBytecodeMajor = 1, kBytecodeMinor = 0;
+inline constexpr uint16_t kBytecodeMajor = 1, kBytecodeMinor = 1;
 inline constexpr size_t kBytecodeHeaderBytes = 24;
 // Memory that reading n bytes may take, beyond n: kBytecodeExpansion * n + kBytecodeSlack.
 inline constexpr uint64_t kBytecodeExpansion = 128, kBytecodeSlack = 1 << 20;

@@ -19,6 +19,13 @@ Span KernelVerifier::span_of(const Inst& inst) const {
   return {inst.loc.file, inst.loc.line, inst.loc.col, 1};
 }
 
+std::string KernelVerifier::shown(uint32_t value) const {
+  const std::string& name = k_.values[value].name;
+  if (name.empty())
+    return k_.values[value].type.space == Space::mbar ? "the mbarrier" : "the value";
+  return fmt::format("`{}{}`", value < k_.params.size() ? "" : "%", name);
+}
+
 void KernelVerifier::report(Diag code, std::string message, Span span, std::string hint) {
   if (out_.size() - first_ >= static_cast<size_t>(limits::max_errors)) return;
   const DiagInfo* info = find_diag(code);

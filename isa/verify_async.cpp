@@ -138,8 +138,8 @@ void KernelVerifier::check_tma() {
     uint32_t base = r.is_access() ? k_.accesses[r.index()].base : r.index();
     if (base >= k_.params.size()) {
       report_at(pc, diag::tma_box,
-                fmt::format("`{}` works on a parameter or workspace itself, `%{}` is a view",
-                            op.name, k_.values[base].name),
+                fmt::format("`{}` works on a parameter or workspace itself, {} is a view", op.name,
+                            k_.values[base].name),
                 "index the parameter");
       continue;
     }

@@ -100,19 +100,19 @@ void KernelVerifier::check_barriers(const Regions& regions) {
     if (op.form == Form::control && inst.op != Op::else_) open.push_back(pc);
   }
   for (auto& [v, b] : barriers) {
-    auto name = [&, v = v] { return k_.values[v].name; };
+    std::string name = shown(v);
     if (b.mapped) continue;
     bool waits = std::ranges::any_of(b.waits, [](const Site& s) { return s.use.value_or(0) >= 0; });
     if (b.arrivals.empty() && waits) {
       report_at(b.waits[0].pc, diag::mbar_arrivals,
-                fmt::format("nothing arrives at `%{}`: this wait never ends", name()),
+                fmt::format("nothing arrives at {}: this wait never ends", name),
                 "`mbar.arrive` makes an arrival");
       continue;
     }
     if (b.waits.empty()) {
       report_at(b.declared, diag::mbar_count,
-                b.arrivals.empty() ? fmt::format("`%{}` is not used", name())
-                                   : fmt::format("nothing waits for `%{}`", name()));
+                b.arrivals.empty() ? fmt::format("{} is not used", name)
+                                   : fmt::format("nothing waits for {}", name));
       continue;
     }
     bool constant =
@@ -123,7 +123,7 @@ void KernelVerifier::check_barriers(const Regions& regions) {
       for (const Site& s : b.arrivals) most += s.strands, repeats |= s.repeats;
       if (!repeats && most < b.count)
         report_at(b.declared, diag::mbar_count,
-                  fmt::format("`%{}` has count({}), but each use seems to get {} arrival{}", name(),
+                  fmt::format("{} has count({}), but each use seems to get {} arrival{}", name,
                               b.count, most, most == 1 ? "" : "s"),
                   "counts are in arrivals of strands, however many warps these have");
       continue;
@@ -138,14 +138,14 @@ void KernelVerifier::check_barriers(const Regions& regions) {
     for (auto [use, n] : arrived) {
       if (use < 0) continue;
       if (n > b.count)
-        report_at(first_at[use], diag::mbar_phase,
-                  fmt::format("{} arrivals at use {} of `%{}`, which has count({})", n, use, name(),
-                              b.count));
+        report_at(
+            first_at[use], diag::mbar_phase,
+            fmt::format("{} arrivals at use {} of {}, which has count({})", n, use, name, b.count));
       if (use >= b.slots && arrived[use - b.slots] < b.count)
-        report_at(first_at[use], diag::mbar_phase,
-                  fmt::format("use {} of `%{}` comes before use {} is complete", use, name(),
-                              use - b.slots),
-                  fmt::format("uses {} and {} share a slot", use - b.slots, use));
+        report_at(
+            first_at[use], diag::mbar_phase,
+            fmt::format("use {} of {} comes before use {} is complete", use, name, use - b.slots),
+            fmt::format("uses {} and {} share a slot", use - b.slots, use));
     }
     for (const Site& w : b.waits) {
       if (!w.use || *w.use < 0) continue;
@@ -153,8 +153,8 @@ void KernelVerifier::check_barriers(const Regions& regions) {
       int64_t n = it == arrived.end() ? 0 : it->second;
       if (n < b.count)
         report_at(w.pc, diag::mbar_arrivals,
-                  fmt::format("use {} of `%{}` gets {} of {} arrivals: this wait never ends",
-                              *w.use, name(), n, b.count));
+                  fmt::format("use {} of {} gets {} of {} arrivals: this wait never ends", *w.use,
+                              name, n, b.count));
     }
   }
 }

@@ -16,7 +16,11 @@
 namespace tess {
 namespace {
 
-enum class Engine : uint8_t { wgmma, copy, arrived };  // `arrived`: an mbarrier says when it is there
+enum class Engine : uint8_t {
+  wgmma,
+  copy,
+  arrived
+};  // `arrived`: an mbarrier says when it is there
 constexpr int kOpen = -1;
 constexpr size_t kMostItems = 64;  // the oldest are forgotten: the check stays linear
 
@@ -172,19 +176,17 @@ void KernelVerifier::check_groups(const Regions& regions) {
         for (const Item& i : *state) {
           bool accumulates = inst.op == Op::wgmma && a == 2;
           if (i.kind == Engine::wgmma && args[a] == Ref::value(i.value) && !accumulates) {
-            error(pc, i,
-                  fmt::format("`%{}` is read before its `wgmma` is complete",
-                              k_.values[i.value].name),
+            error(pc, i, fmt::format("{} is read before its `wgmma` is complete", shown(i.value)),
                   i.age == kOpen ? "`wgmma.commit`, then `wgmma.wait 0`"
                                  : fmt::format("`wgmma.wait {}` before it", i.age));
           } else if (i.kind != Engine::wgmma && reads_memory(op, a)) {
             auto region = regions.of(args[a]);
             if (!region || overlap(k_, *region, i.region) != Overlap::always) continue;
-            error(pc, i,
-                  fmt::format("`%{}` is read before the copy into it is complete",
-                              k_.values[i.region.base].name),
-                  i.kind == Engine::arrived ? "`mbar.wait` for its barrier"
-                  : i.age == kOpen        ? "`copy.async.commit`, then `copy.async.wait 0`"
+            error(
+                pc, i,
+                fmt::format("{} is read before the copy into it is complete", shown(i.region.base)),
+                i.kind == Engine::arrived ? "`mbar.wait` for its barrier"
+                : i.age == kOpen          ? "`copy.async.commit`, then `copy.async.wait 0`"
                                           : fmt::format("`copy.async.wait {}` before it", i.age));
           }
         }

@@ -70,6 +70,7 @@ class KernelVerifier {
   bool assigned_in(uint32_t value, uint32_t section) const;
 
   Span span_of(const Inst& inst) const;
+  std::string shown(uint32_t value) const;  // "`%x`", in messages
   Span kernel_span() const { return {k_.loc.file, k_.loc.line, k_.loc.col, 1}; }
   void report(Diag code, std::string message, Span span, std::string hint = {});
   void report_at(uint32_t pc, Diag code, std::string message, std::string hint = {});

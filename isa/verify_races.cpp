@@ -100,9 +100,8 @@ void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& region
   auto report_pair = [&](const Touch& a, const Touch& b, uint32_t tile, bool certain) {
     size_t before = out_.size();
     report_at(b.pc, certain ? diag::strand_race : diag::strand_race_possible,
-              fmt::format("`%{}` is {} here and {} in another strand, with nothing between them",
-                          k_.values[tile].name, b.write ? "written" : "read",
-                          a.write ? "written" : "read"),
+              fmt::format("{} is {} here and {} in another strand, with nothing between them",
+                          shown(tile), b.write ? "written" : "read", a.write ? "written" : "read"),
               "`mbar.arrive` after the one, `mbar.wait` before the other");
     if (out_.size() > before)
       out_.back().notes.push_back({"the other access", span_of(k_.code[a.pc])});
@@ -136,8 +135,8 @@ void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& region
             own |= r.is_value() && assigned_in(r.index(), sections[s].pc);
         if (!t.write || own) continue;
         report_at(t.pc, diag::strand_race,
-                  fmt::format("{} strands write this part of `%{}`, with nothing between them",
-                              sections[s].strands(), k_.values[tile].name),
+                  fmt::format("{} strands write this part of {}, with nothing between them",
+                              sections[s].strands(), shown(tile)),
                   "index it by the strand's number: `by n (%w)`");
         break;
       }
@@ -185,8 +184,8 @@ void KernelVerifier::check_missing_barriers(const Regions& regions) {
         if (same_threads) continue;
         size_t before = out_.size();
         report_at(pc, diag::missing_barrier,
-                  fmt::format("`%{}` is {} here and was {} before, with no barrier between them",
-                              k_.values[b.region.base].name, b.write ? "written" : "read",
+                  fmt::format("{} is {} here and was {} before, with no barrier between them",
+                              shown(b.region.base), b.write ? "written" : "read",
                               a.write ? "written" : "read"),
                   "`barrier` between them, or one written layout on both register tiles");
         if (out_.size() > before)

@@ -105,10 +105,9 @@ void KernelVerifier::check_strand_names() {
       uint32_t& at = home[r.index()];
       if (at == kUnassigned) at = info_.section[pc];
       if (at == info_.section[pc]) continue;
-      report_at(
-          pc, diag::strand_scope,
-          fmt::format("`%{}` is assigned in a strand and outside of it", k_.values[r.index()].name),
-          "use another name: strands leave results in memory");
+      report_at(pc, diag::strand_scope,
+                fmt::format("{} is assigned in a strand and outside of it", shown(r.index())),
+                "use another name: strands leave results in memory");
       at = info_.section[pc];
     }
   for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
@@ -117,10 +116,9 @@ void KernelVerifier::check_strand_names() {
       auto use = [&](Ref x) {
         if (!x.is_value() || home[x.index()] != kNoSection) return;
         if (!k_.values[x.index()].type.is_tile()) return;
-        report_at(
-            pc, diag::strand_scope,
-            fmt::format("`%{}` is a register tile of the whole block", k_.values[x.index()].name),
-            "make it inside the strand, or pass it through a shared tile");
+        report_at(pc, diag::strand_scope,
+                  fmt::format("{} is a register tile of the whole block", shown(x.index())),
+                  "make it inside the strand, or pass it through a shared tile");
       };
       use(r);
       if (!r.is_access()) continue;

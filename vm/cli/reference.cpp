@@ -15,12 +15,17 @@ struct InstructionClass {
   std::string_view title;
 };
 constexpr InstructionClass kClasses[] = {
-    {1, "Control"},       {20, "Ids and making values"},
-    {50, "Elementwise"},  {110, "Convert"},
-    {130, "Shape"},       {150, "Reduce, scan, order"},
-    {200, "Matrix"},      {220, "Memory"},
+    {1, "Control"},
+    {20, "Ids and making values"},
+    {50, "Elementwise"},
+    {110, "Convert"},
+    {130, "Shape"},
+    {150, "Reduce, scan, order"},
+    {200, "Matrix"},
+    {220, "Memory"},
     {242, "Asynchronous copies and mbarriers"},
-    {260, "Synchronise"}, {290, "Debug"},
+    {260, "Synchronise"},
+    {290, "Debug"},
 };
 
 constexpr std::string_view kEffects[] = {"pure",         "reads memory", "writes memory", "atomic",
@@ -67,6 +72,10 @@ std::string item_kind(const SigItem& item) {
       return "mbarrier b[u]";
   }
   return {};
+}
+std::string item_text(const SigItem& item, bool result) {
+  if (item.kind == SigKind::mbar) return result ? "mbarriers" : "an mbarrier b[u]";
+  return fmt::format("{}, {}", item_type(item), item_kind(item));
 }
 
 std::string attr_text(const AttrInfo& a) {
@@ -116,7 +125,7 @@ std::vector<Fact> facts_of(const OpInfo& op) {
   std::vector<Fact> facts;
   auto items = [&](std::span<const SigItem> list, std::string_view label) {
     for (const SigItem& item : list) {
-      std::string text = fmt::format("{}: {}, {}", item.name, item_type(item), item_kind(item));
+      std::string text = fmt::format("{}: {}", item.name, item_text(item, label == "result"));
       if (item.letter && item.type_class != TypeClass::any)
         text += fmt::format(" ({} is {})", item.letter, class_text(item.type_class));
       if (item.optional) text += ", optional";
