@@ -1,6 +1,8 @@
 // PTX modules: directives, variables and their initialisers, constant expressions.
 #include "jit/ptxsim/ptx_parser.h"
 
+#include <algorithm>
+
 namespace tess::ptxsim {
 namespace parse {
 
@@ -128,7 +130,7 @@ Status Parser::top_level() {
     TESS_TRY(std::string_view from, word());
     TESS_CHECK(expect(','));
     TESS_TRY(std::string_view to, word());
-    aliases_[from] = to;
+    aliases_.emplace_back(from, to);
     return expect(';');
   }
   bool external = false;
@@ -273,6 +275,21 @@ Status Parser::initializer(Variable& v, uint32_t unit) {
     if (depth == 0) return ok();
     if (!accept(',') && !is('}')) return error("expected ',' or '}' in the initializer");
   }
+}
+
+// An alias is a function of its own with the other's body.
+Status Parser::define_aliases() {
+  for (auto [name, target] : aliases_) {
+    auto it = std::find_if(m_->functions.begin(), m_->functions.end(),
+                           [&, target = target](const Function& f) { return f.name == target; });
+    if (it == m_->functions.end() || !it->defined || it->entry)
+      return error(
+          fmt::format("the alias '{}' needs the function '{}'", shown(name), shown(target)));
+    Function f = *it;
+    f.name = name;
+    TESS_CHECK(declare(std::move(f)));
+  }
+  return ok();
 }
 
 Status Parser::add_variable(Variable v, Function* f) {

@@ -39,6 +39,7 @@ class Parser {
   Status run() {
     while (tok_.kind != Tok::end) TESS_CHECK(top_level());
     if (m_->version == 0) return error("the module has no .version directive");
+    TESS_CHECK(define_aliases());
     return ok();
   }
 
@@ -148,6 +149,7 @@ class Parser {
     return t.bits;
   }
 
+  Status define_aliases();
   Status add_variable(Variable v, Function* f);
   // --- functions
   Status function(bool external);
@@ -172,7 +174,7 @@ class Parser {
   Lexer lex_;
   Token tok_;
   std::unordered_map<std::string_view, Symbol> module_names_;
-  std::unordered_map<std::string_view, std::string_view> aliases_;
+  std::vector<std::pair<std::string_view, std::string_view>> aliases_;
   std::vector<Scope> scopes_;
   int32_t scope_ = 0;
   std::vector<PendingName> pending_;

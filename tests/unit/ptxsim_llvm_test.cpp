@@ -139,3 +139,35 @@ $L__info_string0:
   CHECK(r.findings[0].where.place.line == 7);
   CHECK(r.findings[0].where.place.col == 3);
 }
+
+TEST_CASE("an alias is the function it names") {
+  const std::string text = R"(.version 8.3
+.target sm_80
+.address_size 64
+.func (.param .b32 r) five() { st.param.b32 [r], 5; ret; }
+.func (.param .b32 r) other();
+.visible .entry k(.param .u64 p) {
+.reg .b64 %d;
+.reg .b32 %r;
+.param .b32 x;
+ld.param.u64 %d, [p];
+call (x), other, ();
+ld.param.b32 %r, [x];
+st.global.u32 [%d], %r;
+ret;
+}
+.alias other, five;
+)";
+  Simulator sim;
+  auto m = sim.load(text, "alias.ptx");
+  REQUIRE_MESSAGE(bool(m), (m ? "" : m.error().message));
+  uint64_t p = *sim.memory().allocate(64, "p", true);
+  SimResult r = run(sim, *m, {bytes(p)}, 1);
+  CHECK(r.findings.empty());
+  CHECK(*sim.memory().at(p)->data.get() == 5);
+  std::string missing = text;
+  missing.replace(missing.find("other, five"), 11, "other, six_");
+  auto bad = sim.load(missing, "alias.ptx");
+  REQUIRE_FALSE(bool(bad));
+  CHECK(diag_id(bad.error().code) == "E1000");
+}
