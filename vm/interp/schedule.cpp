@@ -22,6 +22,14 @@ void gather_running(Unit& u, std::vector<StrandState*>& out) {
       if (state->running) out.push_back(state.get());
 }
 
+// What still flies when all blocks have ended lands; false if that traps.
+bool finish_flights(Unit& u) {
+  bool trapped = false;
+  while (!trapped && complete_one(u, false, trapped)) {
+  }
+  return !trapped;
+}
+
 }  // namespace
 
 Execution::Ended Execution::run_unit(Unit& u, uint64_t slice) {
@@ -40,7 +48,7 @@ Execution::Ended Execution::run_unit(Unit& u, uint64_t slice) {
   u.moved = false;
   for (;;) {
     gather_running(u, running);
-    if (running.empty()) return Ended::done;
+    if (running.empty()) return finish_flights(u) ? Ended::done : Ended::trap;
     if (random) std::shuffle(running.begin(), running.end(), u.random);
     bool moved = false, polls = false;
     for (StrandState* state : running) {
