@@ -92,7 +92,6 @@ LOWER(tma_reduce) { l.unsupported("not compiled yet"); }
 LOWER(tma_commit) { l.unsupported("not compiled yet"); }
 LOWER(tma_wait) { l.unsupported("not compiled yet"); }
 LOWER(red_async) { l.unsupported("not compiled yet"); }
-LOWER(barrier) { l.unsupported("not compiled yet"); }
 LOWER(barrier_reduce) { l.unsupported("not compiled yet"); }
 LOWER(lock) { l.unsupported("not compiled yet"); }
 LOWER(unlock) { l.unsupported("not compiled yet"); }

@@ -2,16 +2,42 @@
 
 #include <algorithm>
 #include <set>
+#include <string>
 
 #include "isa/regions.h"
+#include "isa/verify_kernel.h"
 
 namespace tess::jit {
 namespace {
 
-// Roots that threads of the strand have touched since they last met.
+// What threads of a strand did to memory. Two accesses with one key touch each element by the same
+// thread: the same part in the same register layout, none of its indices assigned since. An empty
+// key is equal to none.
+struct Touch {
+  uint32_t root = 0;
+  std::string key;
+  std::vector<uint32_t> indices;  // values that the key speaks of
+  auto operator<=>(const Touch&) const = default;
+};
+using Touches = std::set<Touch>;
+
+bool holds_copies(const Layout& l) {
+  int64_t elements = 1;
+  for (int64_t s : l.shape) elements *= s;
+  return input_size(l) > elements;
+}
+
+bool meet(const Touches& a, const Touches& b) {
+  for (const Touch& x : a)
+    for (const Touch& y : b)
+      if (x.root == y.root && (x.key.empty() || x.key != y.key)) return true;
+  return false;
+}
+
+// What they did since they last met.
 struct Pending {
-  std::set<uint32_t> read, written;
-  std::set<uint32_t> in_flight;  // destinations of copies that nobody has waited for
+  Touches read, written, updated;  // updated: by atomics
+  std::set<uint32_t> in_flight;    // destinations of copies that nobody has waited for
   bool reached = true;
 
   bool operator==(const Pending&) const = default;
@@ -23,13 +49,42 @@ struct Pending {
     }
     read.insert(o.read.begin(), o.read.end());
     written.insert(o.written.begin(), o.written.end());
+    updated.insert(o.updated.begin(), o.updated.end());
     in_flight.insert(o.in_flight.begin(), o.in_flight.end());
+  }
+  void meet_all() {
+    read.clear();
+    written.clear();
+    updated.clear();
+  }
+  // `value` is about to change.
+  void forget(uint32_t value) {
+    for (Touches* set : {&read, &written, &updated}) {
+      Touches kept;
+      for (Touch t : *set) {
+        if (std::find(t.indices.begin(), t.indices.end(), value) != t.indices.end()) {
+          t.key.clear();
+          t.indices.clear();
+        }
+        kept.insert(std::move(t));
+      }
+      *set = std::move(kept);
+    }
   }
 };
 
 class Placer {
  public:
-  Placer(const Kernel& k, const KernelInfo& info) : k_(k), info_(info), regions_(k) {}
+  Placer(const Module& m, const Kernel& k, const KernelInfo& info)
+      : k_(k), info_(info), regions_(k), layout_(k.values.size(), -1) {
+    auto layouts = parse_layouts(m);
+    copies_.assign(m.layouts.size(), true);
+    for (size_t i = 0; layouts && i < layouts->size(); ++i)
+      copies_[i] = holds_copies((*layouts)[i]);
+    for (const Inst& inst : k.code)
+      if (auto l = k.attr(inst, AttrTag::layout))
+        for (Ref r : k.results(inst)) layout_[r.index()] = *l;
+  }
 
   std::vector<uint32_t> run() {
     Pending state;
@@ -47,60 +102,68 @@ class Placer {
     return k_.params[root].dir != Direction::in || k_.params[root].may_alias;
   }
 
+  // The register layout in which an instruction moves a tile: its own, or its operand's.
+  int64_t layout_of(const Inst& inst) const {
+    if (auto l = k_.attr(inst, AttrTag::layout)) return *l;
+    for (Ref r : k_.args(inst))
+      if (r.is_value() && layout_[r.index()] >= 0) return layout_[r.index()];
+    return -1;
+  }
+
+  Touch touch(const Inst& inst, const Region& region) {
+    Touch t;
+    t.root = regions_.root(region.base);
+    bool plain = inst.op == Op::load || inst.op == Op::store;
+    int64_t layout = layout_of(inst);
+    if (!plain || layout < 0 || copies_[static_cast<size_t>(layout)]) return t;
+    t.key = std::to_string(layout) + "@" + std::to_string(region.base);
+    for (const Index& i : region.indices) {
+      t.key += "," + std::to_string(static_cast<int>(i.kind)) + ":" + std::to_string(i.start.bits) +
+               ":" + std::to_string(i.stop.bits) + ":" + std::to_string(i.extent);
+      for (Ref r : {i.start, i.stop})
+        if (r.is_value()) t.indices.push_back(r.index());
+    }
+    return t;
+  }
+
   void step(uint32_t pc, Pending& s) {
     const Inst& inst = k_.code[pc];
     const OpInfo& op = op_info(inst.op);
     if (inst.op == Op::barrier || inst.op == Op::barrier_reduce || inst.op == Op::grid_sync ||
         inst.op == Op::cluster_sync) {
-      s.read.clear();
-      s.written.clear();
+      s.meet_all();
       return;
     }
     if (inst.op == Op::copy_async_wait) {
-      s.written.insert(s.in_flight.begin(), s.in_flight.end());
+      for (uint32_t root : s.in_flight) s.written.insert({root, {}, {}});
       return;
     }
     bool atomic = op.effect == Effect::atomic;
-    std::set<uint32_t> reads, writes;
+    Touches reads, writes;
     for (size_t a = 0; a < inst.n_args; ++a) {
       auto write = operand_writes(op, a);
       Ref r = k_.args(inst)[a];
       if (atomic && a == 0) write = true;
       if (!write || !(r.is_access() || r.is_value())) continue;
       auto region = regions_.of(r);
-      if (!region || regions_.remote(region->base)) continue;
-      uint32_t root = regions_.root(region->base);
-      if (!tracked(root)) continue;
-      (*write ? writes : reads).insert(root);
+      if (!region || regions_.remote(region->base) || !tracked(regions_.root(region->base)))
+        continue;
+      (*write ? writes : reads).insert(touch(inst, *region));
     }
-    auto meets = [](const std::set<uint32_t>& a, const std::set<uint32_t>& b) {
-      return std::any_of(a.begin(), a.end(), [&](uint32_t x) { return b.count(x) > 0; });
-    };
     // Atomics do not conflict with each other.
-    bool conflict = meets(reads, s.written) || meets(writes, s.read) ||
-                    (!atomic && meets(writes, s.written)) ||
-                    (atomic && meets(writes, plain_writes(s)));
+    bool conflict = meet(reads, s.written) || meet(reads, s.updated) || meet(writes, s.read) ||
+                    meet(writes, s.written) || (!atomic && meet(writes, s.updated));
     if (conflict) {
       if (recording_) before_.push_back(pc);
-      s.read.clear();
-      s.written.clear();
-      by_atomics_.clear();
+      s.meet_all();
     }
     s.read.insert(reads.begin(), reads.end());
-    bool copies = op.rule == Rule::copy_async_;
-    for (uint32_t root : writes) {
-      if (copies) s.in_flight.insert(root);
-      else s.written.insert(root);
-      if (atomic) by_atomics_.insert(root);
-      else by_atomics_.erase(root);
+    if (op.rule == Rule::copy_async_) {
+      for (const Touch& t : writes) s.in_flight.insert(t.root);
+    } else {
+      (atomic ? s.updated : s.written).insert(writes.begin(), writes.end());
     }
-  }
-
-  std::set<uint32_t> plain_writes(const Pending& s) const {
-    std::set<uint32_t> out;
-    for (uint32_t root : s.written)
-      if (!by_atomics_.count(root)) out.insert(root);
-    return out;
+    for (Ref r : k_.results(inst)) s.forget(r.index());
   }
 
   // Instructions [from, to), which nest properly.
@@ -133,8 +196,7 @@ class Placer {
             Pending strand;
             walk(at + 1, info_.match[at], strand);
           }
-          s.read.clear();
-          s.written.clear();
+          s.meet_all();
           pc = match;
           break;
         }
@@ -182,6 +244,7 @@ class Placer {
   Pending body(uint32_t pc, uint32_t end, Pending s, Pending* out) {
     loops_.emplace_back();
     loops_.back().out.reached = loops_.back().next.reached = false;
+    for (Ref r : k_.results(k_.code[pc])) s.forget(r.index());
     walk(pc + 1, end, s);
     s.join(loops_.back().next);
     if (out) out->join(loops_.back().out);
@@ -195,8 +258,9 @@ class Placer {
   const Kernel& k_;
   const KernelInfo& info_;
   Regions regions_;
+  std::vector<int64_t> layout_;  // by value; -1: none
+  std::vector<bool> copies_;     // by layout: some element is in several threads
   std::vector<Loop> loops_;
-  std::set<uint32_t> by_atomics_;
   std::vector<uint32_t> before_;
   bool recording_ = true;
 };
@@ -207,7 +271,7 @@ Module place_barriers(const VerifiedModule& module, size_t kernel) {
   Module out = module.module();
   Kernel k = module.kernel(kernel);
   if (!k.sync_manual) {
-    std::vector<uint32_t> before = Placer(k, module.info(kernel)).run();
+    std::vector<uint32_t> before = Placer(module.module(), k, module.info(kernel)).run();
     std::vector<Inst> code;
     size_t next = 0;
     for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
