@@ -99,9 +99,8 @@ Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& 
   return at;
 }
 
-Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& module,
-                                 size_t kernel, const CompileOptions& options,
-                                 std::vector<StageTime>& times) {
+Result<Lowered> lower_to_block(const Toolchain& tools, const VerifiedModule& module, size_t kernel,
+                               const CompileOptions& options, std::vector<StageTime>& times) {
   TESS_TRY(TileStage tile, run_tile_passes(tools, module, kernel, options, "", times));
   Stopwatch watch;
   LowerOptions lower{options.target.arch, options.guard, {}};
@@ -111,6 +110,14 @@ Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& m
     };
   TESS_TRY(Lowered lowered, tools.lower(tile.module, tile.kernel, lower));
   watch.lap("lower", times);
+  return lowered;
+}
+
+Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& module,
+                                 size_t kernel, const CompileOptions& options,
+                                 std::vector<StageTime>& times) {
+  TESS_TRY(Lowered lowered, lower_to_block(tools, module, kernel, options, times));
+  Stopwatch watch;
   if (Status sound = check_block(lowered.block); !sound)
     return broken("lower", module.kernel(kernel), sound.error());
   watch.lap("check", times);

@@ -82,7 +82,9 @@ struct TileStage {
 Result<TileStage> run_tile_passes(const Toolchain& tools, const VerifiedModule& module,
                                   size_t kernel, const CompileOptions& options,
                                   std::string_view last, std::vector<StageTime>& times);
-// The block IR, lowered and checked.
+// The block IR, lowered and not yet checked; and checked.
+Result<Lowered> lower_to_block(const Toolchain& tools, const VerifiedModule& module, size_t kernel,
+                               const CompileOptions& options, std::vector<StageTime>& times);
 Result<Lowered> compile_to_block(const Toolchain& tools, const VerifiedModule& module,
                                  size_t kernel, const CompileOptions& options,
                                  std::vector<StageTime>& times);

@@ -79,8 +79,13 @@ Result<Emitted> emit(const VerifiedModule& module, size_t kernel, const EmitRequ
     out.module = stage.module.module();
     return finish();
   }
+  if (!r.after.empty()) {  // as it is, so that what the check refuses can be seen
+    TESS_TRY(Lowered unchecked, lower_to_block(tools, module, kernel, o, times));
+    out.bytes = print_block(unchecked.block);
+    return finish();
+  }
   TESS_TRY(Lowered lowered, compile_to_block(tools, module, kernel, o, times));
-  if (!r.after.empty() || r.target == "block") {
+  if (r.target == "block") {
     out.bytes = print_block(lowered.block);
     return finish();
   }
