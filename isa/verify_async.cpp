@@ -139,7 +139,7 @@ void KernelVerifier::check_tma() {
     if (base >= k_.params.size()) {
       report_at(pc, diag::tma_box,
                 fmt::format("`{}` works on a parameter or workspace itself, {} is a view", op.name,
-                            k_.values[base].name),
+                            shown(base)),
                 "index the parameter");
       continue;
     }
