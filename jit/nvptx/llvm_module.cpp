@@ -383,11 +383,6 @@ struct Builder {
     // setmaxnreg needs to know how many registers there are at entry.
     else if (uint32_t blocks = std::max<uint32_t>(k.blocks_per_sm, sets_registers ? 1 : 0))
       note("minctasm", number(blocks));
-    if (k.cluster > 1) {
-      note("cluster_dim_x", number(k.cluster));
-      note("cluster_dim_y", number(1));
-      note("cluster_dim_z", number(1));
-    }
     std::vector<llvm::Metadata*> maps;
     for (size_t p = 0; p < k.params.size(); ++p)
       if (k.params[p].kind == ParamKind::tensor_map) maps.push_back(number(p + 1));

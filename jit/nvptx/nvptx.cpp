@@ -161,6 +161,14 @@ Result<std::string> compile(int arch, const NvptxOptions& options,
   return make_diag(diag::nvptx_failed, job->problem);
 }
 
+// LLVM 19 has no word for the size of clusters: the directive goes behind the one that it writes.
+void add_cluster(std::string& ptx, uint32_t blocks) {
+  size_t at = ptx.find("\n.maxntid ");
+  if (at == std::string::npos) return;
+  ptx.insert(ptx.find('\n', at + 1),
+             "\n.explicitcluster\n.reqnctapercluster " + std::to_string(blocks) + ", 1, 1");
+}
+
 }  // namespace
 
 bool nvptx_available() { return true; }
@@ -179,6 +187,7 @@ Result<Compiled> compile_nvptx(const BlockKernel& k, const NvptxOptions& options
   Compiled out;
   TESS_TRY(out.image,
            compile(k.arch, options, [&](Job& job) { return llvm_module(job.context, k); }));
+  if (k.cluster > 1) add_cluster(out.image, k.cluster);
   out.entry = entry_name(k);
   out.compiler = nvptx_version();
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -269,11 +269,11 @@ TEST_CASE("what cannot be assembled or read has a code") {
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().code == diag::ptxas_failed);
   CHECK(wrong.error().message.find("frobnicate") != std::string::npos);
+  auto good = assemble_ptx(kernel(80, ""), {.path = ptxas(), .arch = 80});
+  REQUIRE(good);
   // Every prefix and every damaged header is refused, or holds the whole kernel.
   auto whole = read_cubin(good->cubin);
   REQUIRE(whole);
-  auto good = assemble_ptx(kernel(80, ""), {.path = ptxas(), .arch = 80});
-  REQUIRE(good);
   for (size_t n = 0; n < good->cubin.size(); n += 61) {
     auto r = read_cubin(std::string_view(good->cubin).substr(0, n));
     CHECK((!r || (*r)[0].code.size() == (*whole)[0].code.size()));
