@@ -34,7 +34,7 @@ struct ThreadClocks {
     std::array<uint32_t, kAgents> own{};
     bool set = false;
   };
-  std::array<FenceMark, 4> fences;      // by scope - 1
+  std::array<FenceMark, 4> fences;  // by scope - 1
   // Releases seen by relaxed reads, to be acquired by a later fence: the thread's own, and those of
   // threads that a barrier has joined it with.
   std::vector<SyncEntry> read_relaxed;
@@ -55,6 +55,7 @@ struct RaceDomain {
   std::vector<ThreadClocks> threads;
   std::vector<uint32_t> copy_clock;
   uint32_t next_copy = 0;
+  bool has_fences = false, has_relaxed_reads = false;  // what a barrier may have to carry
   std::unordered_map<uint64_t, SyncVar> shared_sync;
   MbarrierClocks cluster_barrier;
   struct Joined {

@@ -282,8 +282,8 @@ void race_barrier(RaceDomain& d, const Participants& arrived, const Participants
   Moment m{made, {a, b}};
   for (auto [w, lanes] : released.lanes)
     each_lane(lanes, [&, w = w](int l) { d.of(*w, l).now = m; });
-  carry_fences(d, arrived, released);
-  carry_reads(d, arrived, released);
+  if (d.has_fences) carry_fences(d, arrived, released);
+  if (d.has_relaxed_reads) carry_reads(d, arrived, released);
 }
 
 void race_warp_barrier(Warp& w, uint32_t lanes) {
@@ -337,12 +337,14 @@ void race_acquire(Warp& w, int lane, uint64_t object, Scope scope, bool acquires
       SyncEntry kept = e;
       kept.scope = std::min(scope, e.scope);
       t.read_relaxed.push_back(std::move(kept));
+      d.has_relaxed_reads = true;
     }
   }
 }
 
 void race_fence(Warp& w, uint32_t lanes, Scope scope) {
   RaceDomain& d = *w.cluster->race;
+  d.has_fences = true;
   each_lane(lanes, [&](int l) {
     ThreadClocks& t = d.of(w, l);
     for (const SyncEntry& e : t.read_relaxed)
