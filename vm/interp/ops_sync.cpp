@@ -101,6 +101,7 @@ Flow run_grid_sync(Strand& s, const Nothing&) {
     ++s.grid_rounds;
     ++launch.grid_arrivals;
     ++launch.memory_changes;
+    if (s.tracked) release_word(s, &launch.grid_arrivals, false);
   }
   if (launch.grid_arrivals < s.grid_rounds * launch.blocks) {
     s.waits_for =
@@ -109,6 +110,7 @@ Flow run_grid_sync(Strand& s, const Nothing&) {
     return Flow::suspend;
   }
   s.at_grid_sync = false;
+  if (s.tracked) acquire_word(s, &launch.grid_arrivals, false);
   return Flow::next;
 }
 
