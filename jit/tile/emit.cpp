@@ -184,20 +184,30 @@ class Emitter {
   }
   uint32_t loop_depth() const { return loop_depths_.empty() ? 0 : loop_depths_.back(); }
 
-  Status between_written(uint32_t from, uint32_t to, uint32_t pc, const std::string& name) {
+  std::string spelled(LayoutId id) const {
+    auto it = index_of_.find(id);
+    const std::vector<LayoutDef>& defs = out_.module.layouts;
+    if (it != index_of_.end() && !defs[it->second].name.empty()) return "#" + defs[it->second].name;
+    return fmt::format("#({})", print_layout(pool_.at(id)));
+  }
+
+  // A conversion is not for the compiler to slip in where both ends were written.
+  Status between_written(uint32_t from, uint32_t to, uint32_t pc, const std::string& name,
+                         const std::string& hint) {
     const Origin &a = plan_.origins[from], &b = plan_.origins[to];
     if (!a.written || !b.written || a.pc == b.pc) return ok();
     auto span = [&](uint32_t at) {
       const Loc& l = k_.code[at].loc;
       return Span{l.file, l.line, l.col, 1};
     };
-    uint32_t first = std::min(a.pc, b.pc), second = std::max(a.pc, b.pc);
-    Diagnostic d = make_diag(
-        diag::layout_written_conflict,
-        fmt::format("{} would need a conversion between two written layouts", name), span(pc),
-        "convert where you want it, `%… = relayout %… #…`, or leave one of the layouts out");
-    d.notes.push_back({"one layout is written here", span(first)});
-    d.notes.push_back({"the other here", span(second)});
+    Span first = span(std::min(a.pc, b.pc)), second = span(std::max(a.pc, b.pc));
+    Diagnostic d =
+        make_diag(diag::layout_written_conflict,
+                  fmt::format("the layouts written at {}:{} and {}:{} do not agree on {}",
+                              first.line, first.col, second.line, second.col, name),
+                  span(pc), hint);
+    d.notes.push_back({"one layout is written here", first});
+    d.notes.push_back({"the other here", second});
     return d;
   }
 
@@ -292,7 +302,10 @@ class Emitter {
     const Type& t = k_.values[old].type;
     const Loc& loc = k_.code[r.pc].loc;
     if (pool_.move(w.layout, to, t.dtype.bits).where > Move::reg)
-      TESS_CHECK(between_written(w.origin, mode.origin, r.pc, old_name(old)));
+      TESS_CHECK(between_written(w.origin, mode.origin, r.pc, old_name(old),
+                                 fmt::format("convert it first: `%… = relayout {} {}`, or leave "
+                                             "one of the layouts out",
+                                             old_name(old), spelled(to))));
     uint32_t value = new_value("", t);
     record(next_inst(), name_of(source), w.layout, to, t.dtype.bits, false, loc);
     append(Op::relayout, {Ref::value(value)}, {Ref::value(source)},
@@ -400,7 +413,10 @@ class Emitter {
       const Type t = kernel_.values[a.made].type;
       MoveCost move = pool_.move(a.from, w.layout, t.dtype.bits);
       if (move.where > Move::reg)
-        TESS_CHECK(between_written(mode->origin, w.origin, pc, old_name(a.old)));
+        TESS_CHECK(between_written(mode->origin, w.origin, pc, old_name(a.old),
+                                   fmt::format("leave its layout out here and convert then: "
+                                               "`{} = relayout %… {}`",
+                                               old_name(a.old), spelled(w.layout))));
       bool from_global =
           op.rule == Rule::load_ && args[0].is_access() &&
           kernel_.values[kernel_.accesses[args[0].index()].base].type.space == Space::global;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
 #include <set>
 
 #include "isa/diag/layout.h"
@@ -47,6 +48,12 @@ class Planner {
     return static_cast<uint32_t>(plan_.origins.size() - 1);
   }
 
+  uint32_t role_origin(const char* role, uint32_t pc) {
+    auto [it, fresh] = roles_.try_emplace({role, pc}, 0);
+    if (fresh) it->second = origin(role, pc);
+    return it->second;
+  }
+
   Status pin(const std::vector<LayoutId>& written) {
     std::vector<std::pair<uint32_t, uint32_t>> pinned;  // web, origin
     for (uint32_t w = 0; w < webs_.webs.size(); ++w) {
@@ -76,10 +83,16 @@ class Planner {
       return Span{l.file, l.line, l.col, 1};
     };
     const std::string& name = k_.values[webs_.webs[w].value].name;
+    Span at = span(first), here = span(second);
     Diagnostic d = make_diag(
         diag::layout_two_written,
-        fmt::format("`%{}` is given two layouts, and both reach one use", name), span(second),
-        fmt::format("write the first layout here too, or convert: `%{} = relayout %… #…`", name));
+        fmt::format(
+            "`%{}` is given one layout at {}:{} and another at {}:{}, and both reach one use", name,
+            at.line, at.col, here.line, here.col),
+        here,
+        fmt::format("write the same layout at both places, or convert here: "
+                    "`%{} = relayout %… #…`",
+                    name));
     d.notes.push_back({"the other layout is written here", span(first)});
     return d;
   }
@@ -113,7 +126,11 @@ class Planner {
     m.origin = o;
     modes.push_back(m);
     const Relation& r = plan_.relations[relation];
-    for (size_t i = 0; i < r.slots.size(); ++i) offer(r.slots[i].web, m.layout[i], o);
+    for (size_t i = 0; i < r.slots.size(); ++i) {
+      const char* role = relations_.role(r, i);
+      bool own = role && !plan_.origins[o].written && m.layout[i] >= 0;
+      offer(r.slots[i].web, m.layout[i], own ? role_origin(role, r.pc) : o);
+    }
   }
 
   void propose() {
@@ -365,6 +382,7 @@ class Planner {
   std::vector<std::vector<Touch>> touching_;  // by web
   std::deque<Fresh> fresh_;
   std::set<std::pair<uint32_t, LayoutId>> own_;
+  std::map<std::pair<std::string_view, uint32_t>, uint32_t> roles_;
   std::vector<int64_t> cost_;                         // by relation
   std::vector<Table> tables_;                         // by relation
   std::vector<uint8_t> current_, visited_;            // by web: its candidate; seen in this step

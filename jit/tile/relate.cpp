@@ -692,6 +692,13 @@ void Relations::modes(const Relation& r, uint32_t slot, LayoutId layout, std::ve
   }
 }
 
+const char* Relations::role(const Relation& r, size_t slot) const {
+  if (r.fragments.empty()) return nullptr;
+  const Slot& s = r.slots[slot];
+  if (s.result || s.place.arg == 2) return "mma accumulator";
+  return s.place.arg == 0 ? "mma operand A" : "mma operand B";
+}
+
 std::vector<Anchor> Relations::anchors(const Relation& r) {
   std::vector<Anchor> found;
   const Inst& inst = k_.code[r.pc];
@@ -705,10 +712,7 @@ std::vector<Anchor> Relations::anchors(const Relation& r) {
     case Rule::wgmma_:
       for (const Mode& m : r.fragments)
         for (size_t i = 0; i < r.slots.size(); ++i)
-          found.push_back({static_cast<uint32_t>(i), m.layout[i],
-                           r.slots[i].result || r.slots[i].place.arg == 2 ? "mma accumulator"
-                           : r.slots[i].place.arg == 0                    ? "mma operand A"
-                                                                          : "mma operand B"});
+          found.push_back({static_cast<uint32_t>(i), m.layout[i], role(r, i)});
       if (r.fragments.empty() && op.rule == Rule::mma_)
         for (const Layout& l : fma_accumulators(r.full, r.warps))
           for (size_t i = 0; i < r.slots.size(); ++i)

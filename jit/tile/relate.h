@@ -63,6 +63,8 @@ class Relations {
   // `written`: the layouts of the module, interned.
   std::vector<Relation> all(const KernelInfo& info, const std::vector<LayoutId>& written);
   std::vector<Anchor> anchors(const Relation& r);
+  // What a slot is to a product on tensor cores, whose layouts come from nowhere else; else null.
+  const char* role(const Relation& r, size_t slot) const;
   // The modes in which slot `slot` is in this layout.
   void modes(const Relation& r, uint32_t slot, LayoutId layout, std::vector<Mode>& out);
 

@@ -10,6 +10,7 @@
 #include "isa/bytecode.h"
 #include "isa/diag/tool.h"
 #include "isa/numerics.h"
+#include "jit/jit_tool.h"
 #include "vm/api/load.h"
 #include "vm/cli/commands.h"
 #include "vm/cli/session.h"
@@ -185,6 +186,10 @@ class Runner {
     LoadOptions options = load_options(bindings);
     options.allow_no_kernels = expected.empty();  // a mistake only where mistakes are looked for
     Loaded loaded = load_program(path, text, options);
+    if (loaded.module && loaded.diagnostics.empty() && !expected.empty())
+      for (size_t k = 0; k < loaded.module->module().kernels.size(); ++k)
+        if (auto made = jit::tile_program(*loaded.module, k, "sm_90a"); !made)
+          loaded.diagnostics.push_back(made.error());  // what only the tile passes can see
     std::vector<std::string> got, want;
     for (const Diagnostic& d : loaded.diagnostics)
       got.push_back(
@@ -337,12 +342,31 @@ class Runner {
                        e.message ? ": " + *e.message : "", error.text());
   }
 
+  // With --tiles, the bytecode of the test's kernel behind the tile passes. Empty: run the program as
+  // it is, because that was asked for or because it has mistakes that the test is about.
+  Result<std::string> tiled(const std::string& path, const std::string& text,
+                            const TestCase& test) const {
+    if (o_.tiles.empty()) return std::string();
+    Loaded loaded = load_program(path, text, load_options(test.bindings));
+    if (!loaded.module) return std::string();
+    int kernel = test.kernel.empty() ? 0 : loaded.module->find(test.kernel);
+    bool found = kernel >= 0 && static_cast<size_t>(kernel) < loaded.module->module().kernels.size();
+    if (!found) return std::string();
+    TESS_TRY(Module made, jit::tile_program(*loaded.module, static_cast<size_t>(kernel), o_.tiles));
+    std::vector<uint8_t> bytes = write_bytecode(made);
+    return std::string(bytes.begin(), bytes.end());
+  }
+
   std::string execute(const std::string& path, const std::string& text, const TestCase& test,
                       const std::string& engine_name, const Schedule& schedule,
                       std::vector<Replacement>* blessed) {
     auto engine = api::Engine::create(o_.search_paths);
     if (!engine) return engine.error().text();
-    auto module = engine->load(path.c_str(), text, test.bindings);
+    Result<std::string> program = tiled(path, text, test);
+    if (!program) return render_diag(program.error(), {{path, text}}, false);
+    bool as_written = program->empty();
+    auto module = engine->load(path.c_str(), as_written ? text : *program,
+                               as_written ? test.bindings : decltype(test.bindings){});
     if (!module) return check_error(module.error(), test);
     auto kernel = module->kernel(test.kernel.empty() ? nullptr : test.kernel.c_str());
     if (!kernel) return check_error(kernel.error(), test);

@@ -183,6 +183,11 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
       app.add_subcommand("explain", "what a code, instruction, type, attribute or limit is");
   explain_app->add_option("TOPIC", explain.topic, "E0303, mma, e4m3, keep, ...")->type_name("");
   explain_app->add_flag("--all", explain.all, "the whole reference, as Markdown");
+  explain_app->add_option("--why", explain.why, "the layouts and conversions of a place in a program")
+      ->type_name("FILE:LINE[:COL]");
+  explain_app->add_option("--kernel", explain.kernel, "of one kernel (default: all)")->type_name("NAME");
+  explain_app->add_option("--arch", explain.arch, "for which --why speaks")->type_name("ARCH")->capture_default_str();
+  program_options(explain_app, explain.program, false);
   output_option(explain_app, explain.output, "default: standard output");
 
   DataOptions data;
@@ -212,6 +217,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
       ->allow_extra_args(false)
       ->type_name("ENGINE,..");
   repeated(test_app, "-I,--include", test.search_paths, "folder searched by `use`", "DIR");
+  test_app->add_option("--tiles", test.tiles, "run the programs as the tile passes leave them")
+      ->type_name("ARCH");
   test_app->add_flag("--bless", test.bless,
                      "write what the interpreter computes into literal expectations");
   test_app->add_flag("-v,--verbose", test.verbose, "name each test");

@@ -73,6 +73,9 @@ struct FmtOptions {
 struct ExplainOptions {
   std::string topic, output;
   bool all = false;
+  std::string why;  // FILE:LINE[:COL]: the decisions taken there
+  Program program;
+  std::string kernel, arch = "sm_90a";
 };
 struct DataOptions {
   std::vector<std::string> files;
@@ -85,6 +88,7 @@ struct LayoutOptions {
 };
 struct TestOptions {
   std::vector<std::string> files, engines, search_paths;
+  std::string tiles;  // architecture: run what the tile passes make of the program
   bool bless = false, verbose = false;
 };
 struct DoctorOptions {};
