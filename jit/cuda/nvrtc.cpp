@@ -93,8 +93,8 @@ Result<std::string> compile_source(const Nvrtc& nvrtc, const std::string& source
   std::string target = arch_name(arch);
   if (!options.cubin) target.replace(0, 3, "compute_");
   std::string arch_option = "--gpu-architecture=" + target;
-  const char* all[] = {arch_option.c_str(),    "--std=c++17", "-fmad=false",
-                       "--generate-line-info", "--no-cache",  "-w"};
+  const char* all[] = {arch_option.c_str(), "--std=c++17", "-fmad=false", "--generate-line-info",
+                       "--no-cache",        "-w",          "--minimal"};
   Nvrtc::Program p = nullptr;
   int made = nvrtc.create(&p, source.c_str(), "tessera.cu", 0, nullptr, nullptr);
   if (made != 0) return make_diag(diag::nvrtc_failed, nvrtc.error(made));

@@ -32,6 +32,10 @@ const std::vector<Rule> kRules = {
      {"isa/", "frontends/", "vm/data/", "vm/api/", "vm/graph/graph_tool.h", "jit/jit_tool.h"}},
     {"jit/", {"isa/", "jit/"}},
     {"jit/ptxsim/", {"isa/", "jit/driver.h"}},
+    {"jit/block_ir/", {"isa/"}},
+    {"jit/cubin/", {"isa/", "jit/compiled.h"}},
+    {"jit/cuda/", {"isa/", "jit/block_ir/", "jit/compiled.h"}},
+    {"jit/nvptx/", {"isa/", "jit/block_ir/", "jit/compiled.h"}},
     {"tests/", {"isa/", "frontends/", "vm/", "jit/", "tests/"}},
     {"samples/", {"vm/api/tess.h", "vm/api/tess.hpp"}},
 };
