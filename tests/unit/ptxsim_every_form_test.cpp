@@ -63,3 +63,20 @@ TEST_CASE("every form of the table is tested") {
                << refused << " refused by name");
   CHECK(untested == 0);
 }
+
+TEST_CASE("interleaved tensor maps are refused by name") {
+  Simulator sim;
+  jit::Driver d = simulator_driver(sim);
+  jit::TensorMapSpec s;
+  s.type = jit::TensorType::f16, s.rank = 3, s.address = 1 << 20;
+  s.size[0] = 8, s.size[1] = s.size[2] = 16, s.stride[0] = 16, s.stride[1] = 256;
+  s.box[0] = s.box[1] = 8, s.box[2] = 1;
+  REQUIRE(bool(d.table->encode_tensor_map(d.self, s)));
+  for (auto mode : {jit::TensorInterleave::b16, jit::TensorInterleave::b32}) {
+    s.interleave = mode;
+    auto m = d.table->encode_tensor_map(d.self, s);
+    REQUIRE_FALSE(bool(m));
+    CHECK(diag_id(m.error().code) == "E1008");
+    CHECK(m.error().message.find("interleaved") != std::string::npos);
+  }
+}
