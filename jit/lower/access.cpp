@@ -377,12 +377,19 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   Unit unit = plan.unit ? unit_of(memory_type, plan.unit) : Unit{};
   int pieces = plan.unit ? static_cast<int>(plan.run * memory_bits(v.type) / 8 / plan.unit) : 1;
   if (plan.unit) where.at(plan.registers[0]);  // what all addresses share, before any branch
-  Operand open = pred(true);
-  bool is_open = false;
+  // All conditions before the first branch, which would hide what is computed inside of it.
+  std::vector<Operand> conditions;
   for (int64_t i = 0; i < n; i += plan.run) {
     int64_t reg = plan.registers[static_cast<size_t>(i)];
     Operand condition = e.and_(holds, where.inside(reg));
     if (mask) condition = e.and_(condition, mask_words[static_cast<size_t>(reg)]);
+    conditions.push_back(condition);
+  }
+  Operand open = pred(true);
+  bool is_open = false;
+  for (int64_t i = 0; i < n; i += plan.run) {
+    int64_t reg = plan.registers[static_cast<size_t>(i)];
+    Operand condition = conditions[static_cast<size_t>(i / plan.run)];
     if (condition.is_imm() && !condition.bits) continue;
     if (is_open && !(condition == open)) {
       e.end();
