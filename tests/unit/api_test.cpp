@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "isa/diag/data.h"
+#include "isa/diag/jit.h"
 #include "isa/diag/run.h"
 #include "isa/diag/tool.h"
 #include "vm/api/tess.hpp"
@@ -450,4 +451,71 @@ TEST_CASE("NULL is never followed") {
   tess_error_destroy(nullptr);
   CHECK(tess_run_poll(nullptr) == 1);
   CHECK(std::string(tess_error_text(nullptr)).empty());
+}
+
+TEST_CASE("compiled kernels on the simulator, by either back end that is there") {
+  Kernel k = kernel_of(kSaxpy);
+  for (const char* arch : {"sm_80", "sm_89", "sm_90a"}) {
+    tess_run_config config{};
+    config.engine = "sim";
+    config.jit = "nvptx";
+    config.arch = arch;
+    config.sim_runs = 4;
+    for (int64_t n : {64, 100, 33}) {
+      Run run = run_of(k, config);
+      Tensor x = tensor("iota", "f32", {n}), y = tensor("ones", "f32", {n});
+      CHECK_FALSE(run.set("a", 2.0));
+      CHECK_FALSE(run.set("x", x));
+      CHECK_FALSE(run.set("y", y));
+      CHECK_FALSE(run.deduce());
+      CHECK_FALSE(run.start());
+      Error failed = run.wait();
+      if (failed && std::string_view(failed.code()) == diag_id(diag::nvptx_missing)) return;
+      REQUIRE_MESSAGE(!failed, std::string(failed.text()));
+      for (int i = 0; i < n; ++i) REQUIRE(y.value(i) == 2.0 * i + 1);
+      CHECK(run.stats().blocks == (n + 63) / 64);
+      CHECK(run.stats().compiled == 1);
+      CHECK(run.stats().compile_seconds > 0);
+      // Once more: the kernel is there.
+      Run again = run_of(k, config);
+      CHECK_FALSE(again.set("a", 2.0));
+      CHECK_FALSE(again.set("x", x));
+      CHECK_FALSE(again.set("y", y));
+      CHECK_FALSE(again.deduce());
+      CHECK_FALSE(again.start());
+      CHECK_FALSE(again.wait());
+      CHECK(again.stats().compiled == 0);
+    }
+  }
+}
+
+TEST_CASE("engines that compile say what they do not know; an older caller's struct will do") {
+  Kernel k = kernel_of(kSaxpy);
+  tess_run_config config{};
+  config.engine = "sim";
+  config.jit = "gcc";
+  CHECK_CODE(std::move(k.run(config).error()), jit_unknown);
+  config.jit = nullptr;
+  config.arch = "sm_70";
+  CHECK_CODE(std::move(k.run(config).error()), arch_unknown);
+  config.arch = nullptr;
+  config.async = "soon";
+  CHECK_CODE(std::move(k.run(config).error()), async_unknown);
+  // The fields behind `size` are not read.
+  tess_run* run = nullptr;
+  config.async = nullptr;
+  config.jit = "gcc";
+  config.size = offsetof(tess_run_config, jit);
+  CHECK_FALSE(Error(tess_run_create(k.get(), &config, &run)));
+  tess_run_destroy(run);
+  // A wrong shape is found before anything is compiled.
+  config = {};
+  config.engine = "sim";
+  Run wrong = run_of(k, config);
+  Tensor x = tensor("iota", "f32", {5}), y = tensor("ones", "f32", {4});
+  CHECK_FALSE(wrong.set("n", 4));
+  CHECK_FALSE(wrong.set("a", 1.0));
+  CHECK_FALSE(wrong.set("x", x));
+  CHECK_FALSE(wrong.set("y", y));
+  CHECK_CODE(wrong.start(), launch_shape);
 }
