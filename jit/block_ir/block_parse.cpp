@@ -184,7 +184,8 @@ struct Parser {
       int op = 0;
       int64_t value = 0;
       if (colon == std::string_view::npos || !integer(token.substr(0, colon), op) ||
-          !integer(token.substr(colon + 1), value))
+          !integer(token.substr(colon + 1), value) || op < 0 ||
+          op > static_cast<int>(HostOp::occupancy))
         return fail("a malformed host expression");
       p.expr.tokens.push_back({static_cast<HostOp>(op), value});
     }

@@ -154,6 +154,8 @@ TEST_CASE("text that is no block is refused with its line") {
   }
   for (std::string_view text : {"", "block", "block \"k", "nonsense", "block \"k\" arch x",
                                 "block \"k\" arch 80 threads 128 cluster 1 blocks 0 registers 0 "
+                                "shared 0 {\nparam expression b64 0 \"x\" 99:0\n}\n",
+                                "block \"k\" arch 80 threads 128 cluster 1 blocks 0 registers 0 "
                                 "shared 0 {\nparam thing b64 0 \"x\"\n}\n",
                                 "block \"k\" arch 80 threads 128 cluster 1 blocks 0 registers 0 "
                                 "shared 0 {\n"}) {
