@@ -322,4 +322,12 @@ Typing infer(const InferInput& in) {
   return out;
 }
 
+rules::MaybeError rules::Context::dim(int rank, int64_t fallback, int& out) const {
+  int64_t d = attr(AttrTag::dim).value_or(fallback);
+  out = static_cast<int>(d < 0 ? d + rank : d);
+  if (d < -rank || d >= rank)
+    return fail(diag::attr_value, -1, fmt::format("dim {} is outside a tile of rank {}", d, rank));
+  return {};
+}
+
 }  // namespace tess

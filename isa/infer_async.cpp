@@ -2,6 +2,8 @@
 // instruction shows. What needs the whole kernel is in verify_strands.cpp and verify_async.cpp.
 #include "isa/infer_rules.h"
 
+#include <fmt/format.h>
+
 namespace tess::rules {
 namespace {
 

@@ -1,6 +1,8 @@
 // Type rules of the matrix products.
 #include "isa/infer_rules.h"
 
+#include <fmt/format.h>
+
 namespace tess::rules {
 namespace {
 

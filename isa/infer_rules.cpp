@@ -1,6 +1,8 @@
 // The shape half of the type rules: one function per Rule.
 #include "isa/infer_rules.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace tess {

@@ -1,8 +1,6 @@
 // Private to the type rules: the shape half. infer_rules.cpp holds most of them, infer_matrix.cpp
 // the matrix products, infer_async.cpp strands, asynchronous copies and barriers.
 #pragma once
-#include <fmt/format.h>
-
 #include "isa/diag/verify.h"
 #include "isa/infer.h"
 #include "isa/numerics.h"
@@ -37,14 +35,7 @@ struct Context {
   }
   // The `dim` attribute against a rank, negative counting from the last; -1 and an error if
   // outside.
-  MaybeError dim(int rank, int64_t fallback, int& out) const {
-    int64_t d = attr(AttrTag::dim).value_or(fallback);
-    out = static_cast<int>(d < 0 ? d + rank : d);
-    if (d < -rank || d >= rank)
-      return fail(diag::attr_value, -1,
-                  fmt::format("dim {} is outside a tile of rank {}", d, rank));
-    return {};
-  }
+  MaybeError dim(int rank, int64_t fallback, int& out) const;
 };
 
 // Right-aligned broadcasting of `b` onto `a`; false if an extent differs and neither is 1.

@@ -65,9 +65,10 @@ class KernelVerifier {
   void check_barriers(const Regions& regions);  // verify_barriers.cpp
   // verify_races.cpp
   void check_races(const Regions& regions);
-  void check_strand_races(uint32_t parallel, const Regions& regions);
+  void check_strand_races(uint32_t parallel, const Regions& regions,
+                          const std::map<uint32_t, uint32_t>& mapped,
+                          const std::vector<uint32_t>& home);
   void check_missing_barriers(const Regions& regions);
-  bool assigned_in(uint32_t value, uint32_t section) const;
 
   Span span_of(const Inst& inst) const;
   std::string shown(uint32_t value) const;  // "`%x`", in messages

@@ -43,12 +43,23 @@ static void each_touch(const Kernel& k, const Regions& regions, uint32_t pc, Vis
 }
 
 void KernelVerifier::check_races(const Regions& regions) {
+  std::map<uint32_t, uint32_t> mapped;  // a peer's mbarriers: the own ones
+  std::vector<uint32_t> home(k_.values.size(),
+                             kNoSection);  // by value: the section that assigns it
+  for (uint32_t pc = 0; pc < k_.code.size(); ++pc) {
+    const Inst& inst = k_.code[pc];
+    for (Ref r : k_.results(inst)) home[r.index()] = info_.section[pc];
+    if (inst.op == Op::cluster_map)
+      mapped[k_.results(inst)[0].index()] = regions.root(k_.args(inst)[0].index());
+  }
   for (uint32_t pc = 0; pc < k_.code.size(); ++pc)
-    if (k_.code[pc].op == Op::parallel) check_strand_races(pc, regions);
+    if (k_.code[pc].op == Op::parallel) check_strand_races(pc, regions, mapped, home);
   if (k_.sync_manual) check_missing_barriers(regions);
 }
 
-void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& regions) {
+void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& regions,
+                                        const std::map<uint32_t, uint32_t>& mapped,
+                                        const std::vector<uint32_t>& home) {
   std::vector<Section> sections;
   for (uint32_t at = parallel + 1; k_.code[at].op == Op::warps; at = info_.match[at] + 1)
     sections.push_back(section_at(at));
@@ -63,10 +74,6 @@ void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& region
   auto join = [&](size_t a, size_t b) { set[find(a)] = find(b); };
 
   std::map<uint32_t, std::vector<size_t>> signals, waits;  // by mbarriers
-  std::map<uint32_t, uint32_t> mapped;                     // a peer's mbarriers: the own ones
-  for (const Inst& inst : k_.code)
-    if (inst.op == Op::cluster_map)
-      mapped[k_.results(inst)[0].index()] = regions.root(k_.args(inst)[0].index());
   std::optional<size_t> other_sync;
   std::vector<uint8_t> syncs(n, 0);
   std::vector<std::map<uint32_t, std::vector<Touch>>> touches(n);  // by tile
@@ -131,8 +138,7 @@ void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& region
       for (const Touch& t : list) {
         bool own = false;
         for (const Index& i : t.region.indices)
-          for (Ref r : {i.start, i.stop})
-            own |= r.is_value() && assigned_in(r.index(), sections[s].pc);
+          for (Ref r : {i.start, i.stop}) own |= r.is_value() && home[r.index()] == sections[s].pc;
         if (!t.write || own) continue;
         report_at(t.pc, diag::strand_race,
                   fmt::format("{} strands write this part of {}, with nothing between them",
@@ -141,13 +147,6 @@ void KernelVerifier::check_strand_races(uint32_t parallel, const Regions& region
         break;
       }
   }
-}
-
-bool KernelVerifier::assigned_in(uint32_t value, uint32_t section) const {
-  for (uint32_t pc = section; pc < info_.match[section]; ++pc)
-    for (Ref r : k_.results(k_.code[pc]))
-      if (r.index() == value) return true;
-  return false;
 }
 
 // In straight-line code, between two instructions that order the strand's threads.
