@@ -133,6 +133,8 @@ constexpr Observation kObserved[] = {
     {80, "atom.shared.add.u32 %r2,[%r1],%r3;", "ATOMS"},
     {80, "fence.acq_rel.gpu;", "MEMBAR"},
     {80, "nanosleep.u32 100;", "NANOSLEEP"},
+    {80, "mov.u64 %d4,%clock64;", "CS2R"},
+    {901, "fence.proxy.async;", "FENCE"},
     {901, "mbarrier.init.shared.b64 [%r1],1;", "SYNCS_INIT"},
     {901, "mbarrier.arrive.expect_tx.shared::cta.b64 _,[%r1],%r3;", "SYNCS"},
     {901,
