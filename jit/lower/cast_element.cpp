@@ -206,7 +206,7 @@ Operand from_f32(Lowering& l, DType to, Operand x, const CastMode& mode) {
 
 Operand cast_element(Lowering& l, DType to, DType from, Operand x, const CastMode& mode) {
   Emit& e = l.emit();
-  if (to == from) return x;
+  if (to == from && is_identity(to)) return x;
   bool from_float = from.kind == Kind::flt || from.kind == Kind::scale;
   bool to_float = to.kind == Kind::flt || to.kind == Kind::scale;
   if (from.is_bool()) {

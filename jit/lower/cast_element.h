@@ -10,6 +10,12 @@ namespace tess::jit {
 // In and out as Lowering::elements gives them.
 Operand cast_element(Lowering& l, DType to, DType from, Operand x, const CastMode& mode);
 
+// Whether a cast to the same type leaves every code as it is: not where infinities saturate, nor
+// where low bits have no meaning.
+inline bool is_identity(DType t) {
+  return !t.is_tf32() && !(t.is_small_float() && t.specials() == Specials::ieee);
+}
+
 // The exact value of a float of at most 16 bits, or e8m0, as f32.
 Operand to_f32(Lowering& l, DType from, Operand x);
 // f32 rounded to a type of at most 32 bits, or e8m0. `x` may be odd-rounded.

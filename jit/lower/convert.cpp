@@ -59,7 +59,6 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   std::vector<Operand> held = l.elements(type, t.words, t.layout->registers);
   Operand mine = l.is_first_copy(*t.layout);
   bool some = !mine.is_imm();
-  l.barrier();
   if (some) e.begin_if(mine);
   for (int64_t r = 0; r < t.layout->registers; ++r) {
     Operand v = held[static_cast<size_t>(r)];
@@ -92,6 +91,7 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
     e.end();
     for (const Operand& k : kept) got.push_back(e.snapshot(k));
   }
+  l.barrier();
   for (Operand& v : got) {
     if (cell == 2 && element_class(type) == RegClass::b32) v = e.op(BlockOp::zext16, {v});
     if (type.is_bool()) v = e.ne(v, b32(0));
@@ -114,7 +114,7 @@ LOWER(cast) {
   } else {
     for (int64_t r = 0; r < n; ++r) order.push_back(r);
   }
-  if (to == a.type) return l.set(0, l.permuted(to, a.words, n, order));
+  if (to == a.type && is_identity(to)) return l.set(0, l.permuted(to, a.words, n, order));
   if (is_default(mode))
     if (auto words = cast_packed(l, to, a.type, a.words, n, order))
       return l.set(0, std::move(*words));
