@@ -27,8 +27,8 @@ std::string temporary_folder() {
 
 std::string find_program(const std::string& name) {
   std::string places = variable("PATH");
-  if (std::string root = cuda_root(); !root.empty()) places += ":" + root + "/bin";
-  places += ":/usr/local/cuda/bin";
+  std::string root = cuda_root();
+  places += ":" + (root.empty() ? "/usr/local/cuda" : root) + "/bin";
   std::string_view rest = places;
   while (!rest.empty()) {
     size_t n = std::min(rest.find(':'), rest.size());
