@@ -329,6 +329,99 @@ class Emitter {
     return tile;
   }
 
+  Ref index_constant(int64_t v) {
+    Constant c{dt::i32_, static_cast<uint32_t>(v)};
+    auto it = std::find(kernel_.constants.begin(), kernel_.constants.end(), c);
+    if (it == kernel_.constants.end()) it = kernel_.constants.insert(it, c);
+    return Ref::constant(static_cast<uint32_t>(it - kernel_.constants.begin()));
+  }
+
+  // Part `i` of `parts` equal ones of a tile along `dim`, in registers.
+  uint32_t part_of(uint32_t value, LayoutId part, int dim, int64_t i, int64_t extent,
+                   const Loc& loc) {
+    Type t = kernel_.values[value].type;
+    Access a;
+    a.base = value;
+    a.first_index = static_cast<uint32_t>(kernel_.indices.size());
+    a.n_indices = t.shape.rank;
+    for (int d = 0; d < t.shape.rank; ++d)
+      kernel_.indices.push_back(
+          d == dim ? Index{IndexKind::range, index_constant(i * extent), Ref::none(), extent}
+                   : Index{IndexKind::all, Ref::none(), Ref::none(), 0});
+    kernel_.accesses.push_back(a);
+    t.shape[dim] = extent;
+    uint32_t cut = new_value("", t);
+    append(Op::slice, {Ref::value(cut)},
+           {Ref::access(static_cast<uint32_t>(kernel_.accesses.size() - 1))},
+           {{AttrTag::layout, layout_index(part)}}, loc);
+    return cut;
+  }
+
+  // A product by multiply and add whose operands are too large to stand in shared memory whole:
+  // part by part along k, in order. False if they are not, or do not come apart.
+  Result<bool> product_by_parts(uint32_t pc, const Relation& r, const Mode& mode) {
+    const Slot *a = nullptr, *b = nullptr;
+    for (size_t i = 0; i < r.slots.size(); ++i)
+      if (mode.layout[i] == kInShared) (r.slots[i].place.arg == 0 ? a : b) = &r.slots[i];
+    if (!a || !b) return false;
+    int64_t depth =
+        staged_depth(a->type.shape, a->type.dtype.bits, b->type.shape, b->type.dtype.bits);
+    int rank = a->type.shape.rank;
+    int64_t parts = a->type.shape[rank - 1] / depth;
+    LayoutId la = plan_.webs[a->web].layout, lb = plan_.webs[b->web].layout;
+    std::vector<int64_t> cut_a(static_cast<size_t>(rank), 1), cut_b = cut_a;
+    cut_a[static_cast<size_t>(rank) - 1] = cut_b[static_cast<size_t>(rank) - 2] = parts;
+    LayoutId part_a = pool_.local_under(cut_a, la), part_b = pool_.local_under(cut_b, lb);
+    if (parts == 1 || part_a == kNoLayout || part_b == kNoLayout) return false;
+    const Inst& inst = k_.code[pc];
+    uint32_t web = webs_.of_result[pc][0], result = k_.results(inst)[0].index();
+    LayoutId acc = plan_.webs[web].layout;
+    size_t made_in = 0;
+    for (size_t i = 0; i < r.slots.size(); ++i)
+      if (r.slots[i].result) made_in = i;
+    if (mode.layout[made_in] != acc) return false;
+    std::vector<Use> uses;
+    uses_of(k_, inst, uses);
+    uint32_t va = of_web(uses[a->number].value, a->web), vb = of_web(uses[b->number].value, b->web);
+    Ref sum = k_.args(inst)[2];
+    if (sum.is_value())
+      for (size_t i = 0; i < r.slots.size(); ++i)
+        if (!r.slots[i].result && r.slots[i].place.arg == 2) {
+          TESS_TRY(uint32_t c, converted(sum.index(), r.slots[i].web, mode.layout[i], r, mode));
+          sum = Ref::value(c);
+        }
+    std::vector<Attr> attrs(k_.attrs_of(inst).begin(), k_.attrs_of(inst).end());
+    std::erase_if(attrs, [](const Attr& x) { return x.tag == AttrTag::layout; });
+    attrs.insert(attrs.begin(), {AttrTag::layout, layout_index(acc)});
+    Shape small_a = a->type.shape, small_b = b->type.shape;
+    small_a[rank - 1] = small_b[rank - 2] = depth;
+    std::vector<SharedUse> read_a, read_b;
+    LayoutId ra = relations_.operand_reader(acc, small_a, false),
+             rb = relations_.operand_reader(acc, small_b, true);
+    if (ra != kNoLayout) read_a.push_back({&pool_.at(ra), false});
+    if (rb != kNoLayout) read_b.push_back({&pool_.at(rb), false});
+    record(next_inst(), name_of(va), la, kInShared, a->type.dtype.bits, true, inst.loc);
+    record(next_inst(), name_of(vb), lb, kInShared, b->type.dtype.bits, true, inst.loc);
+    for (int64_t i = 0; i < parts; ++i) {
+      uint32_t sa = put_in_shared(part_of(va, part_a, rank - 1, i, depth, inst.loc), part_a, read_a,
+                                  inst.loc);
+      uint32_t sb = put_in_shared(part_of(vb, part_b, rank - 2, i, depth, inst.loc), part_b, read_b,
+                                  inst.loc);
+      uint32_t out = i + 1 == parts ? of_web(result, web) : new_value("", k_.values[result].type);
+      append(inst.op, {Ref::value(out)}, {Ref::value(sa), Ref::value(sb), sum}, attrs, inst.loc);
+      if (i == 0) new_pc_[pc] = next_inst() - 1;
+      for (int side = 0; side < 2; ++side) {
+        LayoutId reader = side == 0 ? ra : rb;
+        auto mem = mem_of_.find(side == 0 ? sa : sb);
+        if (reader != kNoLayout && mem != mem_of_.end())
+          fact(next_inst() - 1, inst.loc, "mma", mem->first, reader, pool_.at(mem->second), false);
+      }
+      sum = Ref::value(out);
+    }
+    forget(result);
+    return true;
+  }
+
   Status instruction(uint32_t pc) {
     const Inst& inst = k_.code[pc];
     const OpInfo& op = op_info(inst.op);
@@ -339,6 +432,10 @@ class Emitter {
       mode = &plan_.modes[static_cast<size_t>(relation_of_[pc])]
                          [plan_.chosen[static_cast<size_t>(relation_of_[pc])]];
 
+    if (mode && op.rule == Rule::mma_) {
+      TESS_TRY(bool done, product_by_parts(pc, *r, *mode));
+      if (done) return ok();
+    }
     // Operands, in the order of uses_of.
     std::vector<Use> uses;
     uses_of(k_, inst, uses);

@@ -699,6 +699,35 @@ const char* Relations::role(const Relation& r, size_t slot) const {
   return s.place.arg == 0 ? "mma operand A" : "mma operand B";
 }
 
+void Relations::multiply_add_anchors(const Relation& r, std::vector<Anchor>& found) {
+  const Slot *a = nullptr, *b = nullptr;
+  for (const Slot& s : r.slots) {
+    if (!s.result && s.place.arg == 0) a = &s;
+    if (!s.result && s.place.arg == 1) b = &s;
+  }
+  std::vector<Layout> accumulators = fma_accumulators(r.full, r.warps);
+  for (uint32_t i = 0; i < r.slots.size(); ++i) {
+    const Slot& s = r.slots[i];
+    if (s.result || s.place.arg == 2) {
+      for (const Layout& l : accumulators)
+        found.push_back({i, pool_.add(l), "multiply-add accumulator"});
+    } else if (a && b) {
+      // Loaded so that every part of k that is staged together is spread over all threads.
+      bool is_a = &s == a;
+      Shape part = s.type.shape;
+      int along = is_a ? part.rank - 1 : part.rank - 2;
+      int64_t depth =
+          staged_depth(a->type.shape, a->type.dtype.bits, b->type.shape, b->type.dtype.bits);
+      std::vector<int64_t> parts(part.rank, 1);
+      parts[static_cast<size_t>(along)] = part[along] / depth;
+      part[along] = depth;
+      if (auto l = wide_layout(part, part.rank - 1, floor_power(128 / s.type.dtype.bits), r.warps))
+        if (LayoutId whole = pool_.local_times(parts, pool_.add(*l)); whole != kNoLayout)
+          found.push_back({i, whole, "multiply-add operand"});
+    }
+  }
+}
+
 std::vector<Anchor> Relations::anchors(const Relation& r) {
   std::vector<Anchor> found;
   const Inst& inst = k_.code[r.pc];
@@ -713,11 +742,7 @@ std::vector<Anchor> Relations::anchors(const Relation& r) {
       for (const Mode& m : r.fragments)
         for (size_t i = 0; i < r.slots.size(); ++i)
           found.push_back({static_cast<uint32_t>(i), m.layout[i], role(r, i)});
-      if (r.fragments.empty() && op.rule == Rule::mma_)
-        for (const Layout& l : fma_accumulators(r.full, r.warps))
-          for (size_t i = 0; i < r.slots.size(); ++i)
-            if (r.slots[i].result || r.slots[i].place.arg == 2)
-              found.push_back({static_cast<uint32_t>(i), pool_.add(l), "multiply-add accumulator"});
+      if (r.fragments.empty() && op.rule == Rule::mma_) multiply_add_anchors(r, found);
       break;
     case Rule::load_:
     case Rule::store_:

@@ -108,6 +108,7 @@ class Relations {
   void looking_up(const Request& q);
   void product(const Request& q);
   void unconstrained(const Request& q);
+  void multiply_add_anchors(const Relation& r, std::vector<Anchor>& found);
   int64_t work(LayoutId l) { return pool_.registers(l); }
   int64_t across(LayoutId operand, int dim, int bits);
   const Access* access_of(const Inst& inst) const;

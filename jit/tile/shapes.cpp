@@ -215,6 +215,16 @@ Result<Layout> swizzled_rows(const std::vector<int64_t>& shape, int bits) {
   return swizzle({width, unit, 3}, l);
 }
 
+int64_t staged_depth(const Shape& a, int a_bits, const Shape& b, int b_bits) {
+  constexpr int64_t kMostBits = int64_t{48} * 1024 * 8;
+  int64_t k = a[a.rank - 1];
+  int64_t per_step = a.elements() / k * a_bits + b.elements() / k * b_bits;
+  int64_t best = 1;
+  for (int64_t depth = 1; depth <= k && depth * per_step <= kMostBits; ++depth)
+    if (k % depth == 0) best = depth;
+  return best;
+}
+
 std::vector<Layout> fma_accumulators(const Shape& c, int warps) {
   std::vector<Layout> all;
   int row = c.rank - 2, column = c.rank - 1;

@@ -50,6 +50,9 @@ std::vector<MmaFragments> wgmma_fragments(DType a_type, const Shape& a, const Sh
 // A shared tile as TMA writes it and wgmma reads it: rows of at most 128 bytes, swizzled as wide as
 // they are.
 Result<Layout> swizzled_rows(const std::vector<int64_t>& shape, int bits);
+// How much of k a product by multiply and add takes at a time, so that both operands' parts stay
+// below 48 KiB of shared memory.
+int64_t staged_depth(const Shape& a, int a_bits, const Shape& b, int b_bits);
 // Accumulators of products by multiply and add: blocks of rows and columns per thread.
 std::vector<Layout> fma_accumulators(const Shape& c, int warps);
 
