@@ -100,7 +100,7 @@ Operand float_register(Lowering& l, Binary op, const std::string& type, Operand 
 std::string float_type(DType t) { return dtype_name(t); }
 
 // Order of floats of 8 bits or less and of e8m0 by their codes; NaN is the caller's business.
-Operand order_key(Lowering& l, DType t, Operand code) {
+Operand small_float_key(Lowering& l, DType t, Operand code) {
   if (t.kind == Kind::scale) return code;
   Emit& e = l.emit();
   Operand magnitude = e.and_(code, b32((1u << (t.bits - 1)) - 1));
@@ -239,7 +239,7 @@ Operand compare_elements(Lowering& l, Compare c, DType t, Operand a, Operand b) 
       auto value = [&](Operand x) { return e.op(BlockOp::as_f32, {e.and_(x, b32(0xffffe000))}); };
       holds = compare_elements(l, c, dt::f32_, value(a), value(b));
     } else {
-      holds = compare_elements(l, c, dt::i32_, order_key(l, t, a), order_key(l, t, b));
+      holds = compare_elements(l, c, dt::i32_, small_float_key(l, t, a), small_float_key(l, t, b));
     }
     return c == Compare::ne ? e.or_(holds, nan) : e.and_(holds, e.not_(nan));
   }
@@ -248,6 +248,40 @@ Operand compare_elements(Lowering& l, Compare c, DType t, Operand a, Operand b) 
   bool less = c == Compare::lt;
   if (t.is_signed()) return e.op(less ? BlockOp::slt : BlockOp::sle, {a, b});
   return e.op(less ? BlockOp::ult : BlockOp::ule, {a, b});
+}
+
+Operand order_key(Lowering& l, DType t, Operand x, bool descending) {
+  Emit& e = l.emit();
+  if (!t.is_float()) {
+    uint64_t top = t.bits == 64 ? uint64_t{1} << 63 : 0x80000000;
+    Operand key = t.is_signed() ? e.xor_(x, Operand::imm(top, x.type)) : x;
+    return descending ? e.not_(key) : key;
+  }
+  bool wide = t == dt::f64_;
+  Operand v = wide ? x : to_float(l, t, x);
+  Operand bits = e.op(
+      wide ? BlockOp::as_b64 : BlockOp::as_b32,
+      {e.form1(wide ? "add.rn.f64" : "add.rn.f32", {v, float_imm(wide ? dt::f64_ : dt::f32_, 0)})});
+  Operand top = Operand::imm(wide ? uint64_t{1} << 63 : 0x80000000, bits.type);
+  Operand key = e.xor_(bits, e.or_(e.ashr(bits, wide ? 63 : 31), top));
+  if (descending) key = e.not_(key);
+  return e.sel(e.op(BlockOp::fne, {v, v}), Operand::imm(wide ? ~uint64_t{0} : 0xffffffff, key.type),
+               key);
+}
+
+DType work_type(DType t) {
+  if (t.is_bool()) return dt::u32_;
+  if (t.is_float() && t.bits == 16) return dt::f32_;
+  if (t.is_int() && t.bits < 32) return t.is_signed() ? dt::i32_ : dt::u32_;
+  return t;
+}
+Operand to_work(Lowering& l, DType t, Operand x) {
+  if (t.is_bool()) return l.emit().sel(x, b32(1), b32(0));
+  return t.is_float() ? to_float(l, t, x) : x;
+}
+Operand from_work(Lowering& l, DType t, Operand x) {
+  if (t.is_bool()) return l.emit().ne(x, b32(0));
+  return t.is_float() ? from_float(l, t, x) : x;
 }
 
 }  // namespace tess::jit

@@ -37,6 +37,14 @@ Operand is_nan_element(Lowering& l, DType t, Operand a);
 std::optional<Operand> binary_word(Lowering& l, Binary op, DType t, Operand a, Operand b);
 Words binary_words(Lowering& l, Binary op, DType t, const Words& a, const Words& b, int64_t n);
 
+// A number whose unsigned order is that of the elements (b32 or b64): -0 equals 0, NaN last.
+Operand order_key(Lowering& l, DType t, Operand element, bool descending);
+// The type in which elements are best carried and combined: f32 for 16-bit floats, 32-bit integers
+// for narrower ones and bool; and elements in it and back.
+DType work_type(DType t);
+Operand to_work(Lowering& l, DType t, Operand element);
+Operand from_work(Lowering& l, DType t, Operand element);
+
 // f32 of elements of f32, f16 or bf16, and back (rounded to nearest even).
 std::vector<Operand> to_floats(Lowering& l, DType t, const Words& words, int64_t n);
 Words from_floats(Lowering& l, DType t, const std::vector<Operand>& elements);

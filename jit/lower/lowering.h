@@ -210,6 +210,11 @@ class Lowering {
   Part part_of(const Access& a);
   Part part_of_arg(size_t i);  // an access, or a whole tensor or shared tile
   void set_view(size_t result, MemoryView view);
+  // A layout that lives as long as the lowering.
+  const Layout* keep(Layout layout) {
+    memory_layouts_.push_back(std::move(layout));
+    return &memory_layouts_.back();
+  }
 
   // --- failing
   void fail(Diagnostic d);

@@ -3,17 +3,8 @@
 
 namespace tess::jit {
 
-LOWER(assert_) { l.unsupported("not compiled yet"); }
-LOWER(trap) { l.unsupported("not compiled yet"); }
-LOWER(assume) { l.unsupported("not compiled yet"); }
 LOWER(parallel) { l.unsupported("not compiled yet"); }
 LOWER(warps) { l.unsupported("not compiled yet"); }
-LOWER(fill) { l.unsupported("not compiled yet"); }
-LOWER(iota) { l.unsupported("not compiled yet"); }
-LOWER(undef) { l.unsupported("not compiled yet"); }
-LOWER(rand_philox) { l.unsupported("not compiled yet"); }
-LOWER(table) { l.unsupported("not compiled yet"); }
-LOWER(extract) { l.unsupported("not compiled yet"); }
 LOWER(rsqrt) { l.unsupported("not compiled yet"); }
 LOWER(rcp) { l.unsupported("not compiled yet"); }
 LOWER(exp) { l.unsupported("not compiled yet"); }
@@ -29,26 +20,6 @@ LOWER(sigmoid) { l.unsupported("not compiled yet"); }
 LOWER(lookup) { l.unsupported("not compiled yet"); }
 LOWER(pack) { l.unsupported("not compiled yet"); }
 LOWER(unpack) { l.unsupported("not compiled yet"); }
-LOWER(reshape) { l.unsupported("not compiled yet"); }
-LOWER(transpose) { l.unsupported("not compiled yet"); }
-LOWER(broadcast) { l.unsupported("not compiled yet"); }
-LOWER(squeeze) { l.unsupported("not compiled yet"); }
-LOWER(unsqueeze) { l.unsupported("not compiled yet"); }
-LOWER(concat) { l.unsupported("not compiled yet"); }
-LOWER(slice) { l.unsupported("not compiled yet"); }
-LOWER(insert) { l.unsupported("not compiled yet"); }
-LOWER(repeat) { l.unsupported("not compiled yet"); }
-LOWER(reduce_add) { l.unsupported("not compiled yet"); }
-LOWER(reduce_mul) { l.unsupported("not compiled yet"); }
-LOWER(reduce_min) { l.unsupported("not compiled yet"); }
-LOWER(reduce_max) { l.unsupported("not compiled yet"); }
-LOWER(reduce_and) { l.unsupported("not compiled yet"); }
-LOWER(reduce_or) { l.unsupported("not compiled yet"); }
-LOWER(reduce_xor) { l.unsupported("not compiled yet"); }
-LOWER(reduce_argmin) { l.unsupported("not compiled yet"); }
-LOWER(reduce_argmax) { l.unsupported("not compiled yet"); }
-LOWER(reduce_any) { l.unsupported("not compiled yet"); }
-LOWER(reduce_all) { l.unsupported("not compiled yet"); }
 LOWER(scan_add) { l.unsupported("not compiled yet"); }
 LOWER(scan_mul) { l.unsupported("not compiled yet"); }
 LOWER(scan_min) { l.unsupported("not compiled yet"); }
@@ -58,7 +29,6 @@ LOWER(scan_or) { l.unsupported("not compiled yet"); }
 LOWER(scan_xor) { l.unsupported("not compiled yet"); }
 LOWER(sort) { l.unsupported("not compiled yet"); }
 LOWER(topk) { l.unsupported("not compiled yet"); }
-LOWER(dot) { l.unsupported("not compiled yet"); }
 LOWER(wgmma) { l.unsupported("not compiled yet"); }
 LOWER(wgmma_commit) { l.unsupported("not compiled yet"); }
 LOWER(wgmma_wait) { l.unsupported("not compiled yet"); }
@@ -74,9 +44,6 @@ LOWER(atomic_or) { l.unsupported("not compiled yet"); }
 LOWER(atomic_xor) { l.unsupported("not compiled yet"); }
 LOWER(atomic_exch) { l.unsupported("not compiled yet"); }
 LOWER(atomic_cas) { l.unsupported("not compiled yet"); }
-LOWER(prefetch) { l.unsupported("not compiled yet"); }
-LOWER(fence) { l.unsupported("not compiled yet"); }
-LOWER(alias) { l.unsupported("not compiled yet"); }
 LOWER(mbar) { l.unsupported("not compiled yet"); }
 LOWER(copy_async) { l.unsupported("not compiled yet"); }
 LOWER(copy_async_commit) { l.unsupported("not compiled yet"); }
@@ -92,7 +59,6 @@ LOWER(tma_reduce) { l.unsupported("not compiled yet"); }
 LOWER(tma_commit) { l.unsupported("not compiled yet"); }
 LOWER(tma_wait) { l.unsupported("not compiled yet"); }
 LOWER(red_async) { l.unsupported("not compiled yet"); }
-LOWER(barrier_reduce) { l.unsupported("not compiled yet"); }
 LOWER(lock) { l.unsupported("not compiled yet"); }
 LOWER(unlock) { l.unsupported("not compiled yet"); }
 LOWER(wait) { l.unsupported("not compiled yet"); }
@@ -104,7 +70,5 @@ LOWER(barrier_named_arrive) { l.unsupported("not compiled yet"); }
 LOWER(fence_proxy) { l.unsupported("not compiled yet"); }
 LOWER(cluster_sync) { l.unsupported("not compiled yet"); }
 LOWER(cluster_map) { l.unsupported("not compiled yet"); }
-LOWER(print) { l.unsupported("not compiled yet"); }
-LOWER(trace) { l.unsupported("not compiled yet"); }
 
 }  // namespace tess::jit

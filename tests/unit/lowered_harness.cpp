@@ -5,54 +5,8 @@
 
 #include <cmath>
 
-#include "frontends/vmasm/print_module.h"
-#include "jit/cuda/cuda_print.h"
-#include "jit/cuda/nvrtc.h"
-#include "jit/nvptx/nvptx.h"
-#include "jit/tile/infer.h"
-
 namespace tess::test {
 namespace {
-
-Result<Module> infer(const VerifiedModule& m, size_t kernel, const jit::CompileOptions& o,
-                     std::vector<jit::PassNote>&) {
-  jit::Target target{o.target.arch == 80   ? jit::Sm::sm_80
-                     : o.target.arch == 89 ? jit::Sm::sm_89
-                                           : jit::Sm::sm_90a};
-  TESS_TRY(jit::Inferred inferred, jit::infer_layouts(m, kernel, target));
-  return std::move(inferred.module);
-}
-
-const Result<jit::NvrtcPtr>& nvrtc() {
-  static const Result<jit::NvrtcPtr> opened = jit::open_nvrtc(jit::nvrtc_places());
-  return opened;
-}
-Status nvrtc_here() {
-  if (nvrtc()) return ok();
-  return nvrtc().error();
-}
-Result<std::string> cuda_source(const jit::BlockKernel& k, int) { return jit::print_cuda(k); }
-Result<jit::Compiled> cuda_compile(const jit::BlockKernel& k, int, bool cubin) {
-  TESS_CHECK(nvrtc_here());
-  return jit::compile_cuda(**nvrtc(), k, {cubin});
-}
-Status nvptx_here() {
-  if (jit::nvptx_available()) return ok();
-  return jit::compile_nvptx({}).error();
-}
-Result<std::string> llvm_source(const jit::BlockKernel& k, int) { return jit::print_llvm(k); }
-Result<jit::Compiled> llvm_compile(const jit::BlockKernel& k, int level, bool) {
-  return jit::compile_nvptx(k, {level > 0});
-}
-
-const jit::Toolchain& tools() {
-  static const jit::TilePass passes[] = {{"layouts", "", infer}};
-  static const jit::BackendRow rows[] = {
-      {jit::Backend::nvptx, "llvm", nvptx_here, llvm_source, llvm_compile},
-      {jit::Backend::nvrtc, "cuda", nvrtc_here, cuda_source, cuda_compile}};
-  static const jit::Toolchain all{jit::specialise, passes, jit::lower_kernel, rows};
-  return all;
-}
 
 std::vector<LaunchArg> launch_args(const std::vector<Arg>& args) {
   std::vector<LaunchArg> out;
@@ -102,7 +56,7 @@ std::string run_lowered(const VerifiedModule& m, const std::vector<Arg>& args,
                         const LoweredOptions& options) {
   auto bound = bind_launch(m.kernel(0), launch_args(args), {});
   if (!bound) return text_of(bound.error());
-  static const std::shared_ptr<jit::Jit> engine = jit::make_jit(tools());
+  static const std::shared_ptr<jit::Jit> engine = jit::make_jit();
   jit::RunOptions run;
   run.arch = options.arch;
   run.backend = options.backend;

@@ -1,0 +1,283 @@
+#include "jit/lower/views.h"
+
+#include <numeric>
+
+#include "isa/layout_ops.h"
+
+namespace tess::jit {
+namespace {
+
+constexpr int64_t kAnything = int64_t{1} << 30;
+
+bool is_zero(const Operand& o) { return o.is_imm() && o.bits == 0; }
+Operand smaller(Lowering& l, Operand a, Operand b) {  // of two b64
+  if (a.is_imm() && b.is_imm())
+    return static_cast<int64_t>(a.bits) < static_cast<int64_t>(b.bits) ? a : b;
+  return l.emit().form1("min.s64", {a, b});
+}
+// A number that is not negative and below 2^31 where it is a constant.
+Operand narrow(Operand v) { return v.is_imm() && v.bits < uint64_t{1} << 31 ? b32(v.bits) : v; }
+// How much of [at, at + n) lies in [0, extent): 0 if it begins below 0.
+Operand clipped(Lowering& l, Operand at, Operand n, Operand extent) {
+  Emit& e = l.emit();
+  at = l.wide(at), n = l.wide(n);
+  extent = extent.type == RegClass::b32 ? e.zext(extent) : extent;
+  Operand left = smaller(l, n, e.sub(extent, at));
+  Operand outside = e.or_(e.slt(at, b64(0)), e.slt(left, b64(0)));
+  return narrow(e.sel(outside, b64(0), left));
+}
+
+// The tensor or shared tile, or the part of one that an access names: with bounds of its own, but
+// nothing that lies outside of what it is a part of.
+MemoryView view_of_arg(Lowering& l) {
+  Emit& e = l.emit();
+  Ref r = l.arg_ref(0);
+  if (!r.is_access()) return l.view_of(r.index());
+  const Access& a = l.kernel().accesses[r.index()];
+  MemoryView v = l.part_of(a).view, from = l.view_of(a.base, a.item);
+  auto indices = l.kernel().indices_of(a);
+  Operand empty = pred(false);
+  size_t d = 0;
+  for (size_t i = 0; i < indices.size(); ++i) {
+    const Index& index = indices[i];
+    if (index.kind == IndexKind::all) {
+      v.extent[d++] = from.extent[i];
+      continue;
+    }
+    bool slot = i == 0 && l.kernel().values[a.base].type.ring;
+    Operand at = l.index_of(index.start);
+    if (index.kind == IndexKind::point) {
+      if (slot) continue;
+      Operand extent =
+          from.extent[i].type == RegClass::b32 ? e.zext(from.extent[i]) : from.extent[i];
+      empty = e.or_(empty, e.not_(e.ult(l.wide(at), extent)));
+      continue;
+    }
+    Operand n = b64(static_cast<uint64_t>(index.extent));
+    if (index.kind == IndexKind::span) n = e.sub(l.wide(l.index_of(index.stop)), l.wide(at));
+    v.extent[d++] = clipped(l, at, n, from.extent[i]);
+  }
+  if (!v.extent.empty() && !(empty.is_imm() && !empty.bits)) {
+    Operand first = v.extent[0];
+    v.extent[0] = e.sel(empty, Operand::imm(0, first.type), first);
+  }
+  return v;
+}
+
+Operand product_of(Lowering& l, const std::vector<Operand>& extents) {
+  Operand all = b64(1);
+  for (Operand x : extents) all = l.emit().mul(all, x.type == RegClass::b32 ? l.emit().zext(x) : x);
+  return all;
+}
+
+// Shared memory: the storage's dimensions behind the view, which must be whole ones side by side,
+// get another shape.
+bool reshape_shared(Lowering& l, MemoryView& v, const Shape& to) {
+  std::vector<int64_t> storage;
+  size_t rank = v.start.size();
+  for (size_t d = 0; d < rank; ++d)
+    storage.push_back(size_of(*v.memory, Label::dim, static_cast<int>(d)));
+  size_t first = v.dim.empty() ? rank : static_cast<size_t>(v.dim[0]);
+  for (size_t i = 0; i < v.dim.size(); ++i) {
+    size_t s = first + i;
+    if (v.dim[i] != static_cast<int>(s) || !is_zero(v.start[s]) || !v.extent[i].is_imm() ||
+        static_cast<int64_t>(v.extent[i].bits) != storage[s])
+      return false;
+  }
+  std::vector<int64_t> shape(storage.begin(), storage.begin() + static_cast<int64_t>(first));
+  shape.insert(shape.end(), to.begin(), to.end());
+  shape.insert(shape.end(), storage.begin() + static_cast<int64_t>(first + v.dim.size()),
+               storage.end());
+  Result<Layout> layout = reshape(*v.memory, shape);
+  if (!layout) return false;
+  v.memory = l.keep(std::move(*layout));
+  std::vector<Operand> start(shape.size(), b32(0));
+  std::vector<int64_t> divisor(shape.size(), kAnything);
+  for (size_t d = 0; d < rank; ++d) {
+    if (d >= first && d < first + v.dim.size()) continue;
+    size_t now = d < first ? d : d - v.dim.size() + static_cast<size_t>(to.rank);
+    start[now] = v.start[d];
+    divisor[now] = v.start_divisor[d];
+  }
+  v.start = std::move(start);
+  v.start_divisor = std::move(divisor);
+  v.dim.clear(), v.extent.clear();
+  for (int d = 0; d < to.rank; ++d) {
+    v.dim.push_back(static_cast<int>(first) + d);
+    v.extent.push_back(b32(static_cast<uint64_t>(to[d])));
+  }
+  return true;
+}
+
+// The base moved to the view's own first element, so that the storage is what the view shows.
+void rebase(Lowering& l, MemoryView& v) {
+  Emit& e = l.emit();
+  Operand elements = b64(0);
+  int64_t divisor = kAnything;
+  for (size_t s = 0; s < v.start.size(); ++s) {
+    if (is_zero(v.start[s])) continue;
+    elements = e.add(elements, e.mul(l.wide(v.start[s]), l.wide(v.stride[s])));
+    divisor = std::gcd(
+        divisor,
+        std::min(kAnything, v.start_divisor[s] * std::min<int64_t>(v.stride_divisor[s], 1 << 20)));
+  }
+  int64_t bits = v.type.is_bool() ? 8 : v.type.bits;
+  if (!is_zero(elements)) {
+    v.base = e.add(
+        v.base, e.op(BlockOp::ashr, {e.mul(elements, b64(static_cast<uint64_t>(bits))), b32(3)}));
+    v.alignment = std::gcd(v.alignment, std::max<int64_t>(1, divisor * bits / 8));
+  }
+  std::vector<Operand> stride;
+  std::vector<int64_t> stride_divisor;
+  for (int d : v.dim) {
+    stride.push_back(v.stride[static_cast<size_t>(d)]);
+    stride_divisor.push_back(v.stride_divisor[static_cast<size_t>(d)]);
+  }
+  v.stride = std::move(stride);
+  v.stride_divisor = std::move(stride_divisor);
+  v.start.assign(v.dim.size(), b32(0));
+  v.start_divisor.assign(v.dim.size(), kAnything);
+  std::iota(v.dim.begin(), v.dim.end(), 0);
+}
+
+// Global memory in row-major order without gaps; a dimension that stays by itself keeps its stride.
+bool reshape_global(Lowering& l, MemoryView& v, const Shape& to) {
+  Emit& e = l.emit();
+  if (v.type.bits % 8 && !v.type.is_bool())
+    for (const Operand& s : v.start)
+      if (!is_zero(s)) return false;
+  rebase(l, v);
+  int rank = v.rank();
+  bool known = true;
+  for (const Operand& x : v.extent) known &= x.is_imm();
+  std::vector<Operand> stride(to.rank, b64(1)), extent(to.rank);
+  std::vector<int64_t> divisor(to.rank, 1);
+  for (int d = 0; d < to.rank; ++d)
+    extent[static_cast<size_t>(d)] = b32(static_cast<uint64_t>(to[d]));
+  // From the last dimension: groups with equal products on both sides.
+  int i = rank, j = to.rank;
+  while (i > 0 || j > 0) {
+    int i1 = i, j1 = j;
+    int64_t old_n = 1, new_n = 1;
+    if (!known) {
+      i = j = 0;
+    } else {
+      if (i > 0) old_n = static_cast<int64_t>(v.extent[static_cast<size_t>(--i)].bits);
+      if (j > 0) new_n = to[--j];
+      while (old_n != new_n) {
+        if (old_n < new_n && i > 0)
+          old_n *= static_cast<int64_t>(v.extent[static_cast<size_t>(--i)].bits);
+        else if (j > 0) new_n *= to[--j];
+        else return false;
+      }
+      // Extents of 1 at the front belong to the last group.
+      if (i == 0 || j == 0) {
+        while (i > 0 && v.extent[static_cast<size_t>(i - 1)].bits == 1) --i;
+        while (j > 0 && to[j - 1] == 1) --j;
+      }
+    }
+    Operand inner = b32(1);
+    int64_t inner_divisor = 1;
+    for (int d = i; d < i1; ++d)
+      if (!v.extent[static_cast<size_t>(d)].is_imm() || v.extent[static_cast<size_t>(d)].bits != 1)
+        inner = v.stride[static_cast<size_t>(d)],
+        inner_divisor = v.stride_divisor[static_cast<size_t>(d)];
+    int64_t row = 1;
+    for (int d = j1; d-- > j;) {
+      Operand step = row == 1 ? inner : e.mul(l.wide(inner), b64(static_cast<uint64_t>(row)));
+      stride[static_cast<size_t>(d)] = narrow(step);
+      divisor[static_cast<size_t>(d)] = inner_divisor * row;
+      row *= to[d];
+    }
+  }
+  if (!known && to.rank) {  // another number of elements than the shape says: nothing is in bounds
+    Operand same = e.eq(product_of(l, v.extent), b64(static_cast<uint64_t>(to.elements())));
+    extent[0] = e.sel(same, extent[0], b32(0));
+  }
+  v.stride = std::move(stride);
+  v.stride_divisor = std::move(divisor);
+  v.extent = std::move(extent);
+  v.start.assign(to.rank, b32(0));
+  v.start_divisor.assign(to.rank, kAnything);
+  v.dim.resize(to.rank);
+  std::iota(v.dim.begin(), v.dim.end(), 0);
+  return true;
+}
+
+}  // namespace
+
+bool is_memory(Lowering& l, size_t arg) {
+  Ref r = l.arg_ref(arg);
+  if (r.is_constant()) return false;
+  uint32_t value = r.is_access() ? l.kernel().accesses[r.index()].base : r.index();
+  return l.kernel().values[value].type.space != Space::reg;
+}
+
+std::vector<int> permutation(Lowering& l, int rank) {
+  std::vector<int> order(static_cast<size_t>(rank));
+  std::iota(order.begin(), order.end(), 0);
+  if (auto perm = l.attr(AttrTag::perm))
+    for (int i = 0; i < rank; ++i) order[static_cast<size_t>(i)] = perm_at(*perm, i);
+  else std::swap(order[static_cast<size_t>(rank) - 1], order[static_cast<size_t>(rank) - 2]);
+  return order;
+}
+
+void slice_view(Lowering& l) { l.set_view(0, view_of_arg(l)); }
+
+void transpose_view(Lowering& l) {
+  MemoryView v = view_of_arg(l);
+  MemoryView out = v;
+  std::vector<int> order = permutation(l, v.rank());
+  for (size_t d = 0; d < order.size(); ++d) {
+    out.dim[d] = v.dim[static_cast<size_t>(order[d])];
+    out.extent[d] = v.extent[static_cast<size_t>(order[d])];
+  }
+  l.set_view(0, std::move(out));
+}
+
+void reshape_view(Lowering& l) {
+  MemoryView v = view_of_arg(l);
+  const Shape& to = l.result_type().shape;
+  bool done = v.space == Space::global ? reshape_global(l, v, to) : reshape_shared(l, v, to);
+  if (!done) return l.unsupported("this part of memory has no other shape without moving it");
+  l.set_view(0, std::move(v));
+}
+
+LOWER(alias) {
+  Emit& e = l.emit();
+  MemoryView v = view_of_arg(l);
+  int64_t old_bits = v.type.is_bool() ? 8 : v.type.bits;
+  Operand bytes =
+      e.op(BlockOp::lshr,
+           {e.mul(product_of(l, v.extent), b64(static_cast<uint64_t>(old_bits))), b32(3)});
+  rebase(l, v);
+  Operand at = l.has_arg(1) ? l.wide(l.index_of(l.arg_ref(1))) : b64(0);
+  int64_t divisor = at.is_imm() ? (at.bits ? static_cast<int64_t>(at.bits & -at.bits) : kAnything)
+                                : l.facts().divisor(l.arg_ref(1));
+  const Type& type = l.result_type();
+  const Shape& shape = type.shape;
+  v.type = type.dtype;
+  v.base = e.add(v.base, at);
+  v.alignment = std::gcd(v.alignment, divisor);
+  int64_t bits = v.type.is_bool() ? 8 : v.type.bits, row = 1;
+  v.dim.resize(shape.rank);
+  std::iota(v.dim.begin(), v.dim.end(), 0);
+  v.stride.assign(shape.rank, b32(1)), v.stride_divisor.assign(shape.rank, 1);
+  v.start.assign(shape.rank, b32(0)), v.start_divisor.assign(shape.rank, kAnything);
+  v.extent.assign(shape.rank, b32(1));
+  for (int d = shape.rank; d-- > 0; row *= shape[d]) {
+    v.stride[static_cast<size_t>(d)] = narrow(b64(static_cast<uint64_t>(row)));
+    v.stride_divisor[static_cast<size_t>(d)] = row;
+    v.extent[static_cast<size_t>(d)] = b32(static_cast<uint64_t>(shape[d]));
+  }
+  if (shape.rank) {  // rows that lie wholly within the tensor
+    Operand left = e.sub(bytes, at), row_bits = b64(static_cast<uint64_t>(row / shape[0] * bits));
+    Operand rows = e.op(BlockOp::udiv, {e.shl(left, 3), row_bits});
+    Operand outside = e.or_(e.slt(at, b64(0)), e.slt(left, b64(0)));
+    Operand fit = smaller(l, rows, b64(static_cast<uint64_t>(shape[0])));
+    v.extent[0] = narrow(e.sel(outside, b64(0), fit));
+  }
+  l.set_view(0, std::move(v));
+}
+
+}  // namespace tess::jit
