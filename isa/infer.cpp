@@ -23,7 +23,8 @@ std::string_view space_text(Space s) {
 std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, const ArgType& arg,
                                     int operand) {
   auto wrong = [&](std::string_view wanted, std::string_view hint) {
-    std::string_view got = arg.kind == RefKind::access ? "a memory access"
+    std::string_view got = arg.type.space == Space::mbar ? space_text(arg.type.space)
+                           : arg.kind == RefKind::access ? "a memory access"
                            : arg.type.space == Space::reg && arg.type.shape.rank == 0 ? "a scalar"
                            : arg.type.space == Space::reg ? "a register tile"
                                                           : space_text(arg.type.space);
@@ -41,7 +42,7 @@ std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, c
       if (access || !arg.type.is_scalar()) return wrong("a scalar", "");
       break;
     case SigKind::access:
-      if (!access) return wrong("a memory access `x[..]`", "");
+      if (!access || arg.type.space == Space::mbar) return wrong("a memory access `x[..]`", "");
       break;
     case SigKind::memory:
       if (!arg.type.is_memory() || (access && arg.access->n_indices))

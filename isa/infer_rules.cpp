@@ -321,8 +321,6 @@ MaybeError register_part(const Context& c, const Access& access) {
 }
 MaybeError rule_slice_(Context& c) {
   const ArgType& x = c.arg(0);
-  if (x.type.space == Space::mbar)
-    return fail(diag::memory_space, 0, "an mbarrier cannot be sliced");
   c.results[0].space = x.type.space;
   c.results[0].shape = x.type.shape;
   if (x.type.space == Space::reg) return register_part(c, *x.access);

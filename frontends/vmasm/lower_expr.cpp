@@ -430,7 +430,10 @@ std::optional<Type> KernelLowering::written_type(const TypeRef& t, bool& has_sha
     std::vector<std::string_view> names(all.begin(), all.end());
     std::string_view text = t.dtype == kNoToken ? "" : ast().text(t.dtype);
     std::string near = nearest_name(text, names);
-    error(diag::unknown_type, fmt::format("`{}` is no element type", text), span(t.tokens),
+    error(diag::unknown_type,
+          text.empty() ? "the element type is missing"
+                       : fmt::format("`{}` is no element type", text),
+          span(t.tokens),
           near.empty() ? "" : fmt::format("did you mean `{}`?", near));
     return {};
   }

@@ -174,3 +174,38 @@ TEST_CASE("header words, typed lets and open ranges") {
   CHECK(code_of(*c.module) == "    %v = slice x[2:+126]\n    %w = slice x[0:+7]\n");
   CHECK(!compile("kernel k() sync auto grid(1)\n{\n}\n").module->kernels[0].sync_manual);
 }
+
+TEST_CASE("names of a strand are its own, and a disassembly keeps them apart") {
+  Compiled c = compile(
+      "kernel k(n: i32, y: out f32[n]) grid(1) warps(8)\n{\n"
+      "    %b = mbar[2] count(1)\n"
+      "    %c = n + 1\n"
+      "    parallel {\n"
+      "        warps 4..8 regs(40) { %it = %c; mbar.arrive %b[%it-%c] }\n"
+      "        warps 0..4 by 2 (%w) regs(232) { %it = 1.5; mbar.wait %b[-1]; store %it, y[%w] }\n"
+      "    }\n"
+      "    %it = true\n"
+      "}\n");
+  CHECK(c.errors == "");
+  REQUIRE(c.verified);
+  std::string text = vmasm::print_module(*c.module);
+  CHECK(code_of(*c.module) ==
+        "    %b = mbar[2] count(1)\n"
+        "    %c = add n, 1\n"
+        "    parallel {\n"
+        "        warps 4..8 regs(40) {\n"
+        "            %it = %c\n"
+        "            %0 = sub %it, %c\n"
+        "            mbar.arrive %b[%0]\n"
+        "        }\n"
+        "        warps 0..4 by 2 (%w) regs(232) {\n"
+        "            %strand2.it = move 1.5 : f32\n"
+        "            mbar.wait %b[-1]\n"
+        "            store %strand2.it, y[%w]\n"
+        "        }\n"
+        "    }\n"
+        "    %strand3.it = move true : bool\n");
+  Compiled again = compile(text);
+  REQUIRE(again.module);
+  CHECK(vmasm::print_module(*again.module) == text);
+}
