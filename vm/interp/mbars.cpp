@@ -32,7 +32,17 @@ std::string use_text(const Strand& s, const MbarUse& u) {
   return fmt::format("`{}[{}]`{}", memory_name(s, u.set->value), u.use, of_block);
 }
 
+Flow declare(Strand& s, MbarSet& set) {
+  return check_bytes(s, reinterpret_cast<const uint8_t*>(&set), 1, Touch::write, by_strand(s),
+                     set.value);
+}
+
 Flow want_current(Strand& s, const MbarUse& u, const char* what) {
+  // A peer's barriers are there once it has declared them, which something must order.
+  if (u.set->rank != s.home->rank &&
+      check_bytes(s, reinterpret_cast<const uint8_t*>(u.set), 1, Touch::atomic, by_strand(s),
+                  u.set->value) != Flow::next)
+    return Flow::trap;
   if (!u.slot)
     return trap(s, diag::run_mbar_phase,
                 fmt::format("{} {}: a negative use can only be waited for", what, use_text(s, u)));

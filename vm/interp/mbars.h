@@ -34,6 +34,8 @@ struct MbarOperand {
   Operand use;
   explicit operator bool() const { return static_cast<bool>(use); }
 };
+// What a block's declaration means for its peers: they may signal the barriers behind it.
+Flow declare(Strand& s, MbarSet& set);
 MbarOperand mbar_operand(const Binder& b, size_t i);
 MbarUse use_of(Strand& s, const MbarOperand& o);
 // Traps unless the use is of the slot's current phase; for an arrival, unless one is still to come.

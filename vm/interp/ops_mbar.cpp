@@ -9,12 +9,12 @@ namespace tess::interp {
 namespace {
 
 struct Declared {
-  uint32_t value, count;
+  uint32_t value;
 };
 // The slots are made when the block begins (unit.cpp): peers may signal them from then on.
 Flow run_mbar(Strand& s, const Declared& x) {
   s.mbars[x.value] = s.home->mbars[x.value].get();
-  return Flow::next;
+  return declare(s, *s.mbars[x.value]);
 }
 
 Flow run_arrive(Strand& s, const MbarOperand& o) {
@@ -69,10 +69,7 @@ Flow run_wait(Strand& s, const MbarOperand& o) {
 
 }  // namespace
 
-KERNEL(mbar) {
-  b.emit<run_mbar>(
-      Declared{b.result_value(), static_cast<uint32_t>(b.attr(AttrTag::count).value_or(1))});
-}
+KERNEL(mbar) { b.emit<run_mbar>(Declared{b.result_value()}); }
 KERNEL(mbar_arrive) { b.emit<run_arrive>(mbar_operand(b, 0)); }
 KERNEL(mbar_expect) { b.emit<run_expect>(Expect{mbar_operand(b, 0), b.arg(1)}); }
 KERNEL(mbar_wait) { b.emit<run_wait>(mbar_operand(b, 0)); }
