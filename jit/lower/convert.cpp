@@ -1,5 +1,8 @@
 // cast bitcast view lookup pack unpack relayout.
+#include "isa/layout_ops.h"
+#include "isa/layout_query.h"
 #include "isa/numerics.h"
+#include "jit/lower/access.h"
 #include "jit/lower/cast_element.h"
 #include "jit/lower/lowprec.h"
 
@@ -32,71 +35,39 @@ Words in_result_order(Lowering& l, DType type, Words words, const Tile& from) {
   return l.permuted(type, words, from.layout->registers, map);
 }
 
-// Through shared memory: every thread writes what it holds and reads what it needs.
+// Through shared memory, in the order that both layouts find the least conflicts in.
 Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
-  Emit& e = l.emit();
-  DType type = t.type;
-  int64_t elements = 1;
-  for (int64_t d : t.shape) elements *= d;
-  // One cell an element, at its row-major place; 32-bit cells for what is smaller.
-  int cell = type.bits == 64 ? 8 : type.is_bool() || type.bits <= 8 ? 1 : type.bits / 8;
-  uint32_t base = l.scratch(static_cast<uint32_t>(elements * cell));
-  std::string word = cell == 8   ? (type == dt::f64_ ? "f64" : "b64")
-                     : cell == 4 ? (type == dt::f32_ ? "f32" : "b32")
-                     : cell == 2 ? "b16"
-                                 : "u8";
-  auto place = [&](const TileLayout& layout, int64_t reg) {
-    Operand at = b32(0);
-    for (int d = 0; d < t.shape.rank; ++d) {
-      Operand own =
-          b32(static_cast<uint64_t>(layout.at[static_cast<size_t>(reg)][static_cast<size_t>(d)]));
-      Operand moving = l.thread_coordinate(layout, d);
-      Operand c = layout.linear ? e.xor_(moving, own) : e.add(moving, own);
-      at = e.add(e.mul(at, b32(static_cast<uint64_t>(t.shape[d]))), c);
-    }
-    return e.add(e.shared_address(base), e.mul(at, b32(static_cast<uint64_t>(cell))));
-  };
-  std::vector<Operand> held = l.elements(type, t.words, t.layout->registers);
-  Operand mine = l.is_first_copy(*t.layout);
-  bool some = !mine.is_imm();
-  if (some) e.begin_if(mine);
-  for (int64_t r = 0; r < t.layout->registers; ++r) {
-    Operand v = held[static_cast<size_t>(r)];
-    if (v.type == RegClass::pred) v = e.sel(v, b32(1), b32(0));
-    if (cell == 2 && v.type == RegClass::b32) v = e.op(BlockOp::trunc16, {v});
-    e.form("st.shared." + word, {place(*t.layout, r), b32(0), v});
+  int bits = t.type.is_bool() ? 8 : t.type.bits;
+  std::vector<int64_t> dims(t.shape.begin(), t.shape.end());
+  auto choice = choose_shared_layout(dims, bits, {{&t.layout->layout}, {&to.layout}});
+  auto rows = choice ? Result<Layout>(choice->mem) : row_major(dims);
+  if (!rows) {
+    l.fail(rows.error());
+    return t.words;
   }
-  if (some) e.end();
+  Part part;
+  part.shape = t.shape;
+  MemoryView& v = part.view;
+  v.space = Space::shared;
+  v.type = t.type;
+  v.root = ~0u;
+  v.memory = l.keep(std::move(*rows));
+  v.alignment = 128;
+  int64_t bytes = (extent_of(*v.memory) * bits + 7) / 8;
+  v.base = l.emit().shared_address(l.scratch(static_cast<uint32_t>((bytes + 3) / 4 * 4)));
+  for (int d = 0; d < t.shape.rank; ++d) {
+    v.dim.push_back(d);
+    v.extent.push_back(b32(static_cast<uint64_t>(t.shape[d])));
+    v.start.push_back(b32(0));
+    v.start_divisor.push_back(int64_t{1} << 30);
+  }
+  Tile like = t;
+  like.layout = &to;
   l.barrier();
-  std::vector<Operand> got;
-  Operand needs = l.holds_elements(to);
-  bool all = needs.is_imm();
-  std::vector<Operand> kept;
-  if (!all) {
-    for (int64_t r = 0; r < to.registers; ++r) {
-      RegClass c = cell == 8 || cell == 4 ? word_class(type)
-                   : cell == 2            ? RegClass::b16
-                                          : RegClass::b32;
-      kept.push_back(e.variable(c, "moved"));
-      e.assign(kept.back(), Operand::imm(0, c));
-    }
-    e.begin_if(needs);
-  }
-  for (int64_t r = 0; r < to.registers; ++r) {
-    Operand v = e.form1("ld.shared." + word, {place(to, r), b32(0)});
-    if (all) got.push_back(v);
-    else e.assign(kept[static_cast<size_t>(r)], v);
-  }
-  if (!all) {
-    e.end();
-    for (const Operand& k : kept) got.push_back(e.snapshot(k));
-  }
+  store_part(l, part, t, nullptr);
   l.barrier();
-  for (Operand& v : got) {
-    if (cell == 2 && element_class(type) == RegClass::b32) v = e.op(BlockOp::zext16, {v});
-    if (type.is_bool()) v = e.ne(v, b32(0));
-  }
-  return l.pack(type, got);
+  if (auto fragments = load_fragments(l, part, like)) return *fragments;
+  return load_part(l, part, like, nullptr, 0);
 }
 
 }  // namespace
