@@ -55,6 +55,10 @@ struct Relation {
   std::vector<Mode> fragments;   // mma and wgmma on tensor cores
 };
 
+int64_t constant_of(const Kernel& k, Ref r);  // of an integer constant
+// The dimension an instruction works on: its `dim`, or `otherwise` (negative: from the last).
+int dim_of(const Kernel& k, const Inst& inst, int rank, int otherwise);
+
 class Relations {
  public:
   Relations(const Kernel& k, const Facts& facts, const Webs& webs, Pool& pool, const Target& target)
