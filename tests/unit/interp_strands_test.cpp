@@ -320,3 +320,26 @@ kernel k(n: i32, r: inout i32[1]) grid(1) warps(4)
   options.limits.memory_bytes = 400;  // one strand has room, four have not
   CHECK(error_of(run(text, {9, r}, options)) == "L0853");
 }
+
+TEST_CASE("what strands print says which strand") {
+  const char* text = R"(
+kernel k(r: inout i32[1]) grid(1) warps(3)
+{
+    %x = 5
+    print %x
+    parallel { warps 0..1 { %y = 6 }
+               warps 1..3 { %z = %x + 2
+                   print %z } }
+})";
+  VerifiedModule m = assemble(text);
+  HostTensor r(dt::i32_, {1});
+  std::string shown;
+  Options options;
+  options.on_print = [&](const interp::Shown& s) {
+    shown += fmt::format("{}:{}", s.strand, interp::format_shown(m, 0, s));
+  };
+  REQUIRE(error_of(run(m, {r}, options)) == "");
+  CHECK(shown ==
+        "0:%x: i32 block (0,0,0) test.vmasm:5:5\n5\n2:%z: i32 block (0,0,0) strand 2 "
+        "test.vmasm:8:20\n7\n");
+}

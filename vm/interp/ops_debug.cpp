@@ -73,6 +73,7 @@ std::string format_shown(const VerifiedModule& module, size_t kernel, const Show
   const std::vector<std::string>& files = module.module().files;
   std::string out = fmt::format("{}: {} block ({},{},{})", shown.name, type_text(shown.type),
                                 shown.block[0], shown.block[1], shown.block[2]);
+  if (shown.strand) out += fmt::format(" strand {}", shown.strand);
   if (loc.line)
     out += fmt::format(" {}:{}:{}", loc.file < files.size() ? files[loc.file] : "?", loc.line,
                        loc.col);
