@@ -308,9 +308,9 @@ void KernelGen::statements(int n) {
 void KernelGen::statement() {
   for (int tries = 0; tries < 8; ++tries) {
     const OpInfo& op = all_ops()[rng_.below(all_ops().size())];
-    bool waits = op.since == "0.2";
+    bool concurrent = op.since == "0.2";
     if (options_.launchable &&
-        (waits || op.numerics == NumericsClass::ulp || op.effect == Effect::debug))
+        (concurrent || op.numerics == NumericsClass::ulp || op.effect == Effect::debug))
       continue;
     switch (op.op) {
       case Op::parallel:

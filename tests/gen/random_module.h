@@ -18,8 +18,8 @@ struct GenOptions {
   bool places = true;   // instructions carry places in files
   // Kernels that can be run with random_args and then hold the same in every engine, bit for bit:
   // no race, no trap, no wait that is not already satisfied, every loop ends; the operands of rows
-  // whose sums have a free order are small integers, rows that are only accurate to some ulp and
-  // rows that need layouts are left out. Results end in the `inout` parameters, of which a block
+  // whose sums have a free order are small integers, rows that are only accurate to some ulp, rows
+  // that need layouts, strands and asynchronous rows are left out. Results end in the `inout` parameters, of which a block
   // touches only index block.x of the first dimension.
   bool launchable = false;
 };
