@@ -165,7 +165,8 @@ Status Emitter::instruction(uint32_t pc) {
       continue;
     }
     size_t which = out_.report.conversions.size() - 1;
-    uint32_t tile = put_in_shared(a.made, a.from, {{&pool_.at(w.layout), true}}, inst.loc);
+    uint32_t tile =
+        put_in_shared(a.made, a.from, {{&pool_.at(w.layout), pool_.is_linear(w.layout)}}, inst.loc);
     append(Op::load, {Ref::value(of_web(a.old, a.web))}, {whole(tile), Ref::none()},
            {{AttrTag::layout, layout_index(w.layout)}}, inst.loc);
     size_t first = out_.report.accesses.size();

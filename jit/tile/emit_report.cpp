@@ -27,7 +27,8 @@ void Emitter::record(uint32_t inst, const std::string& value, LayoutId from, Lay
   c.loc = loc;
   c.loop_depth = loop_depth();
   if (c.kind == ConversionKind::shared && !staged) {
-    std::vector<SharedUse> uses{{&pool_.at(from), true}, {&pool_.at(to), true}};
+    bool matrix = pool_.is_linear(from) && pool_.is_linear(to);
+    std::vector<SharedUse> uses{{&pool_.at(from), matrix}, {&pool_.at(to), matrix}};
     if (auto choice = choose_shared_layout(pool_.at(from).shape, bits, uses)) {
       c.ways = choice->ways;
       c.shared_bytes = (extent_of(choice->mem) * bits + 7) / 8;
@@ -40,6 +41,7 @@ void Emitter::fact(uint32_t inst, const Loc& loc, std::string_view verb, uint32_
                    LayoutId reg, const Layout& mem, bool matrix) {
   const Type& t = kernel_.values[memory].type;
   int bits = t.dtype.bits;
+  matrix = matrix && pool_.is_linear(reg);
   Result<Banks> b =
       matrix ? matrix_banks(pool_.at(reg), mem, bits) : banks(pool_.at(reg), mem, bits);
   if (!b && matrix) b = banks(pool_.at(reg), mem, bits);

@@ -58,12 +58,12 @@ class Pool {
   // `fastest` being contiguous.
   int64_t shared_access(LayoutId reg, int fastest, int bits);
   int64_t best_shared_access(LayoutId reg, int bits);
+  bool is_linear(LayoutId id);     // over F2: what ldmatrix asks about is decided by rule
   int64_t registers(LayoutId id);  // that hold different elements, per thread
 
  private:
   template <class Make>
   LayoutId memo(int op, LayoutId id, std::vector<int64_t> args, Make make);
-  bool is_linear(LayoutId id);
   LayoutId plain_memory(const std::vector<int64_t>& shape, int fastest);
 
   std::deque<Layout> layouts_;

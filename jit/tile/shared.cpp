@@ -82,7 +82,7 @@ std::map<uint32_t, LayoutId> shared_layouts(const Kernel& k, const Webs& webs, c
     const Type& t = k.values[v].type;
     std::vector<int64_t> shape(t.shape.begin() + (t.ring ? 1 : 0), t.shape.end());
     std::vector<SharedUse> readers;
-    for (auto [l, matrix] : uses[v]) readers.push_back({&pool.at(l), matrix});
+    for (auto [l, matrix] : uses[v]) readers.push_back({&pool.at(l), matrix && pool.is_linear(l)});
     // Asynchronous copies write runs of 16 bytes along the last dimension.
     LayoutId copier = kNoLayout;
     if (copied.count(v)) {
