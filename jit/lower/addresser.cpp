@@ -27,13 +27,23 @@ uint64_t sum_bits(uint64_t a, uint64_t b) {
   return a | b | ((top * 2 - 1) & ~(low_bit(static_cast<int64_t>(both)) - 1));
 }
 
-uint64_t through(const BitMap& p, size_t component_column, int bits, uint64_t v, int out) {
-  uint64_t image = 0;
+// The columns that the bits of v choose: their xor, the image of v; or their union, the bits that
+// images of numbers with (some of) these bits can have.
+uint64_t image(const BitMap& p, size_t first_column, int bits, uint64_t v, int out) {
+  uint64_t x = 0;
   for (int b = 0; b < bits; ++b)
     if (v >> b & 1)
-      image |= static_cast<uint64_t>(
-          p.columns[component_column + static_cast<size_t>(b)][static_cast<size_t>(out)]);
-  return image;
+      x ^= static_cast<uint64_t>(
+          p.columns[first_column + static_cast<size_t>(b)][static_cast<size_t>(out)]);
+  return x;
+}
+uint64_t image_bits(const BitMap& p, size_t first_column, int bits, uint64_t mask, int out) {
+  uint64_t x = 0;
+  for (int b = 0; b < bits; ++b)
+    if (mask >> b & 1)
+      x |= static_cast<uint64_t>(
+          p.columns[first_column + static_cast<size_t>(b)][static_cast<size_t>(out)]);
+  return x;
 }
 
 }  // namespace
@@ -49,7 +59,7 @@ uint64_t thread_bits(const TileLayout& l, int dim) {
   size_t column = 0;
   for (size_t c = 0; c < sums.size(); ++c) {
     int bits = l.layout.bits.in_bits[c];
-    out |= through(l.layout.bits, column, bits, sums[c], dim);
+    out |= image_bits(l.layout.bits, column, bits, sums[c], dim);
     column += static_cast<size_t>(bits);
   }
   return out;
@@ -233,8 +243,8 @@ Operand Addresser::offset_of(int64_t reg, int64_t& constant) {
     return whole;
   }
   // P is linear: the register's part is a constant, added where the thread's part has no bits.
-  uint64_t own = through(p, 0, bits, static_cast<uint64_t>(constant), 0);
-  uint64_t taken = through(p, 0, bits, sum_mask, 0);
+  uint64_t own = image(p, 0, bits, static_cast<uint64_t>(constant), 0);
+  uint64_t taken = image_bits(p, 0, bits, sum_mask, 0);
   constant = static_cast<int64_t>(own & ~taken);
   return e.xor_(swizzled(sum), b32(own & taken));
 }

@@ -178,7 +178,7 @@ const Layout* Lowering::memory_layout(uint32_t value) {
   std::vector<int64_t> dims(type.shape.begin(), type.shape.end());
   Layout layout;
   if (int64_t i = value_layout_[value]; i >= 0) {
-    layout = written_[static_cast<size_t>(i)];
+    layout = swizzle_form(written_[static_cast<size_t>(i)]);
     if (type.ring && layout.dims + 1 == type.shape.rank) {
       // The layout of one slot: slots follow each other.
       int64_t extent = extent_of(layout);
@@ -202,8 +202,7 @@ const Layout* Lowering::memory_layout(uint32_t value) {
     }
     layout = *rows;
   }
-  memory_layouts_.push_back(std::move(layout));
-  return &memory_layouts_.back();
+  return keep(std::move(layout));
 }
 
 // --- threads

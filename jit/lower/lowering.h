@@ -30,6 +30,10 @@ namespace tess::jit {
 
 using Words = std::vector<Operand>;
 
+// The same memory layout with strides inside and, where it is linear over F2, a swizzle outside that
+// leaves most bits alone: `Sw<3,3,3> o (64,64):(64,1)` rather than one matrix for everything.
+Layout swizzle_form(Layout memory);
+
 RegClass word_class(DType t);     // of the words that hold elements of t
 RegClass element_class(DType t);  // of one element by itself: b16 for f16 and bf16, else its word's
 size_t word_count(DType t, int64_t elements);
@@ -212,7 +216,7 @@ class Lowering {
   void set_view(size_t result, MemoryView view);
   // A layout that lives as long as the lowering.
   const Layout* keep(Layout layout) {
-    memory_layouts_.push_back(std::move(layout));
+    memory_layouts_.push_back(swizzle_form(std::move(layout)));
     return &memory_layouts_.back();
   }
 

@@ -1,5 +1,6 @@
 // Register layouts as the lowering sees them: which register of one tile is which of another, and a
 // thread's place in a tile.
+#include <bit>
 #include <map>
 
 #include "isa/layout_bits.h"
@@ -8,6 +9,37 @@
 #include "jit/lower/lowering.h"
 
 namespace tess::jit {
+
+Layout swizzle_form(Layout memory) {
+  if (memory.bits.identity()) return memory;
+  auto linear = linear_of(memory);
+  if (!linear || linear->constant) return memory;
+  // The leading bit of each input bit's image becomes its stride.
+  uint64_t leading = 0;
+  for (uint64_t c : linear->columns) {
+    uint64_t top = c ? std::bit_floor(c) : 0;
+    if (!top || (leading & top)) return memory;
+    leading |= top;
+  }
+  Layout out = memory;
+  out.digits.clear();
+  out.bits.columns.clear();
+  int width = std::bit_width(leading);
+  out.bits.in_bits = {static_cast<uint8_t>(width)};
+  for (int b = 0; b < width; ++b) out.bits.columns.push_back({int64_t{1} << b});
+  for (size_t i = 0; i < linear->in.size(); ++i) {
+    uint64_t top = std::bit_floor(linear->columns[i]);
+    out.bits.columns[static_cast<size_t>(std::countr_zero(top))] = {
+        static_cast<int64_t>(linear->columns[i])};
+    bool follows = !out.digits.empty() && out.digits.back().dim == linear->in[i].dim &&
+                   static_cast<uint64_t>(out.digits.back().out[0] * out.digits.back().size) == top;
+    if (follows) out.digits.back().size *= 2;
+    else
+      out.digits.push_back(
+          {linear->in[i].label, linear->in[i].dim, 2, {static_cast<int64_t>(top)}});
+  }
+  return out;
+}
 
 const TileLayout* Lowering::intern(const Layout& l) {
   std::string form = print_canonical(l);
