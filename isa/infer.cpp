@@ -23,7 +23,8 @@ std::string_view space_text(Space s) {
 std::optional<TypeError> check_kind(const InferInput& in, const SigItem& item, const ArgType& arg,
                                     int operand) {
   auto wrong = [&](std::string_view wanted, std::string_view hint) {
-    std::string_view got = arg.type.space == Space::mbar ? space_text(arg.type.space)
+    std::string_view got = arg.type.space == Space::mbar
+                               ? (arg.type.shape.rank ? "several mbarriers" : "an mbarrier")
                            : arg.kind == RefKind::access ? "a memory access"
                            : arg.type.space == Space::reg && arg.type.shape.rank == 0 ? "a scalar"
                            : arg.type.space == Space::reg ? "a register tile"
