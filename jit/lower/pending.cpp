@@ -5,18 +5,6 @@ namespace tess::jit {
 
 LOWER(parallel) { l.unsupported("not compiled yet"); }
 LOWER(warps) { l.unsupported("not compiled yet"); }
-LOWER(rsqrt) { l.unsupported("not compiled yet"); }
-LOWER(rcp) { l.unsupported("not compiled yet"); }
-LOWER(exp) { l.unsupported("not compiled yet"); }
-LOWER(exp2) { l.unsupported("not compiled yet"); }
-LOWER(log) { l.unsupported("not compiled yet"); }
-LOWER(log2) { l.unsupported("not compiled yet"); }
-LOWER(sin) { l.unsupported("not compiled yet"); }
-LOWER(cos) { l.unsupported("not compiled yet"); }
-LOWER(tanh) { l.unsupported("not compiled yet"); }
-LOWER(erf) { l.unsupported("not compiled yet"); }
-LOWER(pow) { l.unsupported("not compiled yet"); }
-LOWER(sigmoid) { l.unsupported("not compiled yet"); }
 LOWER(lookup) { l.unsupported("not compiled yet"); }
 LOWER(pack) { l.unsupported("not compiled yet"); }
 LOWER(unpack) { l.unsupported("not compiled yet"); }

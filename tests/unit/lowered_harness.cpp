@@ -30,10 +30,10 @@ double ulp_distance(DType t, uint64_t a, uint64_t b) {
   if (is_nan_code(t, a) || is_nan_code(t, b))
     return is_nan_code(t, a) && is_nan_code(t, b) ? 0 : INFINITY;
   auto order = [&](uint64_t code) {
-    uint64_t magnitude = code & ((uint64_t{1} << (t.bits - 1)) - 1);
-    return code >> (t.bits - 1) ? -static_cast<double>(magnitude) : static_cast<double>(magnitude);
+    auto magnitude = static_cast<__int128>(code & ((uint64_t{1} << (t.bits - 1)) - 1));
+    return code >> (t.bits - 1) ? -magnitude : magnitude;
   };
-  return std::abs(order(a) - order(b));
+  return std::abs(static_cast<double>(order(a) - order(b)));
 }
 
 std::string difference(const HostTensor& got, const HostTensor& want, const LoweredOptions& o) {
