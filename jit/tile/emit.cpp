@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "isa/diag/layout.h"
 #include "jit/tile/emitter.h"
 #include "jit/tile/shared.h"
 
@@ -145,6 +146,15 @@ Status Emitter::instruction(uint32_t pc) {
   if (mode) access_fact(at, *r, *mode, inst, args);
   for (uint32_t i = 0; i < inst.n_results; ++i) forget(k_.results(inst)[i].index());
 
+  // What an asynchronous product gives is not to be read before it is waited for.
+  if (op.rule == Rule::wgmma_ && !after.empty()) {
+    const Loc& l = k_.code[plan_.origins[plan_.webs[after[0].web].origin].pc].loc;
+    return make_diag(
+        diag::layout_written_conflict,
+        fmt::format("the layout at {}:{} is none that `wgmma` accumulates in", l.line, l.col),
+        {inst.loc.file, inst.loc.line, inst.loc.col, 1},
+        fmt::format("leave it out, or write {}", spelled(after[0].from)));
+  }
   for (const After& a : after) {
     const WebPlan& w = plan_.webs[a.web];
     const Type t = kernel_.values[a.made].type;
@@ -157,7 +167,7 @@ Status Emitter::instruction(uint32_t pc) {
     bool from_global =
         op.rule == Rule::load_ && args[0].is_access() &&
         kernel_.values[kernel_.accesses[args[0].index()].base].type.space == Space::global;
-    bool staged = from_global && move.where >= Move::shared;
+    bool staged = from_global && move.where >= Move::shared && !r->in_strand;
     record(next_inst(), old_name(a.old), a.from, w.layout, t.dtype.bits, staged, inst.loc);
     if (!staged) {
       append(Op::relayout, {Ref::value(of_web(a.old, a.web))}, {Ref::value(a.made)},

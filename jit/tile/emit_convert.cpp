@@ -82,6 +82,7 @@ Result<uint32_t> Emitter::converted(uint32_t old, uint32_t web, LayoutId to, con
 
 Result<uint32_t> Emitter::in_shared(uint32_t old, uint32_t web, LayoutId reader,
                                     const Relation& r) {
+  if (r.in_strand) return of_web(old, web);
   auto known = copies_.find({old, kInShared});
   if (known != copies_.end()) return known->second.value;
   const WebPlan& w = plan_.webs[web];
@@ -148,7 +149,7 @@ Result<bool> Emitter::product_by_parts(uint32_t pc, const Relation& r, const Mod
   const Slot *a = nullptr, *b = nullptr;
   for (size_t i = 0; i < r.slots.size(); ++i)
     if (mode.layout[i] == kInShared) (r.slots[i].place.arg == 0 ? a : b) = &r.slots[i];
-  if (!a || !b) return false;
+  if (!a || !b || r.in_strand) return false;
   int64_t depth =
       staged_depth(a->type.shape, a->type.dtype.bits, b->type.shape, b->type.dtype.bits);
   int rank = a->type.shape.rank;

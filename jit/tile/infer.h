@@ -8,6 +8,9 @@
 // may name fewer threads than the strand has: a warp beyond its `warp` digits, and a lane beyond
 // its `lane` digits, holds nothing.
 //
+// Inside a strand of `parallel`, where no shared tile can be declared, nothing is staged:
+// conversions are `relayout`s, and the operands of a product by multiply and add stay in registers.
+//
 // Written layouts are constraints. Everything is deterministic and pure; errors are values
 // (isa/diag/layout.def, E0620 and E0621).
 #pragma once

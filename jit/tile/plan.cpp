@@ -213,6 +213,7 @@ class Planner {
   // Bringing slot `i` from (to, for a result) its web's layout.
   int64_t conversion_cost(const Slot& s, LayoutId want, LayoutId web) {
     if (want == kNoLayout || want == web || web == kNoLayout) return 0;
+    if (s.in_flight) return kImpossible * kFine;
     int bits = s.type.dtype.bits;
     int64_t move = want == kInShared ? pool_.best_shared_access(web, bits) + 30
                    : s.result        ? pool_.move(want, web, bits).cost

@@ -79,6 +79,7 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     int64_t weight;
     int warps;
     uint32_t loop = 0;  // its pc; 0: no loop, or the kernel itself
+    bool strand = false;
   };
   std::vector<Block> blocks{{0, 1, static_cast<int>(k_.warps)}};  // the open ones
   // Assignments of a value in program order: is there one between two instructions?
@@ -106,6 +107,7 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
     Relation r;
     r.pc = pc;
     r.warps = blocks.back().warps;
+    r.in_strand = blocks.back().strand;
     r.depth = blocks.back().depth;
     r.weight = blocks.back().weight;
     if (op.form == Form::control && inst.op != Op::end && inst.op != Op::else_) {
@@ -117,6 +119,7 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
         inner.loop = pc;
       } else if (op.rule == Rule::strand_) {
         inner.warps = strand_warps(k_, inst);
+        inner.strand = true;
       }
       blocks.push_back(inner);
     }
@@ -170,6 +173,7 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
         }
     }
     if (op.rule == Rule::wgmma_) {
+      for (Slot& s : r.slots) s.in_flight = s.result || s.place.arg == 2;
       Ref x = k_.args(inst)[0];
       Type a = x.is_access() ? access_type(k_, k_.accesses[x.index()], false).type
                              : k_.values[x.index()].type;

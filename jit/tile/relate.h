@@ -22,6 +22,7 @@ struct Slot {
   UsePlace place;       // of a use
   // How often a conversion for it runs: outside of the loops that do not assign it.
   int64_t weight = 1;
+  bool in_flight = false;  // the accumulator of an asynchronous product: not to be converted there
 };
 
 struct Mode {
@@ -46,6 +47,7 @@ struct Anchor {
 struct Relation {
   uint32_t pc = 0;
   std::vector<Slot> slots;
+  bool in_strand = false;        // of `parallel`: no shared tile can be declared there
   int warps = 0;                 // of its strand
   uint32_t depth = 0;            // of loops around it
   int64_t weight = 1;            // how often it runs, roughly

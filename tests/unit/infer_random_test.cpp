@@ -5,6 +5,7 @@
 
 #include "frontends/vmasm/print_module.h"
 #include "infer_harness.h"
+#include "isa/diag/layout.h"
 
 using namespace tess;
 using namespace tess::test;
@@ -35,4 +36,30 @@ TEST_CASE("a thousand random programs give the same answer behind inference") {
   CHECK(kernels == 1000);
   CHECK(ran == 1000);
   CHECK(conversions > 300);
+}
+
+TEST_CASE(
+    "programs of every row, strands and written layouts too, infer or are refused for those") {
+  int made = 0, refused = 0;
+  for (uint64_t seed = 1; seed <= 400; ++seed) {
+    CAPTURE(seed);
+    gen::GenOptions options;
+    options.statements = 20;
+    VerifiedModule before = verified(gen::random_module(seed, options));
+    for (size_t k = 0; k < before.module().kernels.size(); ++k) {
+      auto r = jit::infer_layouts(before, k, {static_cast<jit::Sm>(seed % 3)});
+      if (r) {
+        CHECK(broken_promise(r->module) == "");
+        verified(std::move(r->module));
+        ++made;
+        continue;
+      }
+      bool written = r.error().code == diag::layout_two_written ||
+                     r.error().code == diag::layout_written_conflict;
+      CHECK_MESSAGE(written, r.error().message);
+      ++refused;
+    }
+  }
+  CHECK(made > 500);
+  CHECK(refused < made / 20);
 }
