@@ -48,7 +48,7 @@ Flow run_copy_wait(Strand& s, const Operand& n) {
   uint32_t clock = clock_before(s.copies, read_int(s, n));
   if (!clock || !s.tracked) return Flow::next;
   knows_done(s, Agent::copy, clock);
-  while (!s.copies.groups.empty() && s.copies.groups.front() <= clock) s.copies.groups.pop_front();
+  forget_groups(s.copies, clock);
   return complete_groups(s, Agent::copy, clock);
 }
 

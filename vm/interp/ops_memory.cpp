@@ -99,7 +99,8 @@ struct Load {
 Flow run_load(Strand& s, const Load& x) {
   Region r;
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
-  if (!x.mask && touch(s, r, Touch::read, x.plan.base) != Flow::next) return Flow::trap;
+  if (s.tracked && !x.mask && touch(s, r, Touch::read, x.plan.base) != Flow::next)
+    return Flow::trap;
   uint8_t* d = x.d.at(s);
   bool inside = r.inside();
   if (!inside && x.report && !x.mask) return report_bounds(s, x.plan.base);
@@ -114,11 +115,14 @@ Flow run_load(Strand& s, const Load& x) {
     if (reached != wanted) return report_bounds(s, x.plan.base);
   }
   bool unwritten = false, raced = false;
-  walk(r, [&](const Run& run) {
-    if (!x.mask) {
+  if (!x.mask) {
+    walk(r, [&](const Run& run) {
       if (r.written && !run_written(*r.written, r.type, run)) unwritten = true;
-      return load_run(r.type, r.base, run, d);
-    }
+      load_run(r.type, r.base, run, d);
+    });
+    return unwritten ? report_unwritten(s, x.plan.base) : Flow::next;
+  }
+  walk(r, [&](const Run& run) {
     for (int64_t i = 0; i < run.n; ++i) {
       Run one = single(run, i);
       if (!x.mask.at(s, one.tile)) continue;
@@ -146,7 +150,8 @@ Flow run_store(Strand& s, const Store& x) {
   if (resolve(s, x.plan, r) != Flow::next) return Flow::trap;
   if (s.launch->ordered) ++s.launch->memory_changes;
   if (x.report && !r.inside() && !x.mask) return report_bounds(s, x.plan.base);
-  if (!x.mask && touch(s, r, Touch::write, x.plan.base) != Flow::next) return Flow::trap;
+  if (s.tracked && !x.mask && touch(s, r, Touch::write, x.plan.base) != Flow::next)
+    return Flow::trap;
   const uint8_t* v = x.v.at(s);
   int bytes = x.v.bytes();
   if (!x.value.dense) {
@@ -157,13 +162,15 @@ Flow run_store(Strand& s, const Store& x) {
         std::memcpy(out + i * bytes, v + x.value.offset(i) * bytes, static_cast<size_t>(bytes));
     v = out;
   }
-  bool raced = false;
-  walk(r, [&](const Run& run) {
-    if (!x.mask) {
+  if (!x.mask) {
+    walk(r, [&](const Run& run) {
       store_run(r.type, v, r.base, run);
       if (r.written) mark_written(*r.written, r.type, run);
-      return;
-    }
+    });
+    return Flow::next;
+  }
+  bool raced = false;
+  walk(r, [&](const Run& run) {
     for (int64_t i = 0; i < run.n && !raced; ++i) {
       Run one = single(run, i);
       if (!x.mask.at(s, one.tile)) continue;

@@ -57,7 +57,7 @@ Flow run_wait(Strand& s, const Wait& x) {
   knows_done(s, Agent::bulk_read, clock);
   if (!x.read) {
     knows_done(s, Agent::bulk_write, clock);
-    while (!s.bulk.groups.empty() && s.bulk.groups.front() <= clock) s.bulk.groups.pop_front();
+    forget_groups(s.bulk, clock);
   }
   return complete_groups(s, Agent::bulk_write, clock);
 }

@@ -31,7 +31,7 @@ Flow run_wait(Strand& s, const Operand& n) {
   uint32_t clock = clock_before(s.wgmma, read_int(s, n));
   if (!clock || !s.tracked) return Flow::next;
   s.wgmma.done = clock;
-  while (!s.wgmma.groups.empty() && s.wgmma.groups.front() <= clock) s.wgmma.groups.pop_front();
+  forget_groups(s.wgmma, clock);
   knows_done(s, Agent::wgmma, clock);
   return Flow::next;
 }

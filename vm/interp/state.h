@@ -7,7 +7,6 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -81,12 +80,13 @@ struct LaunchState {
 struct Work {
   uint32_t now = 1;
   uint32_t done = 0, done_reading = 0;  // by this strand's waits
-  std::deque<uint32_t> groups;          // closed and not waited for
+  std::vector<uint32_t> groups;         // closed and not waited for
 };
 
 struct Strand {
   uint32_t pc = 0;
   uint32_t running = 0;  // instruction, for traps inside a fused group
+  bool tracked = false;  // accesses are checked against other strands' and copies'
   uint8_t* regs = nullptr;
   View* views = nullptr;  // by value; those that are memory
   LaunchState* launch = nullptr;
@@ -104,7 +104,6 @@ struct Strand {
 
   Block* home = nullptr;
   uint32_t number = 0, warps = 0;  // in its block; 0 is the strand that a block starts with
-  bool tracked = false;            // accesses are checked against other strands' and copies'
   bool forked = false;             // at `parallel`, whose strands run
   bool arrived = false;            // at a barrier over strands, in `generation`
   uint64_t generation = 0;

@@ -35,6 +35,9 @@ uint32_t clock_before(const Work& w, int64_t n) {
   int64_t closed = static_cast<int64_t>(w.groups.size());
   return n < closed ? w.groups[static_cast<size_t>(closed - 1 - n)] : 0;
 }
+void forget_groups(Work& w, uint32_t clock) {
+  std::erase_if(w.groups, [&](uint32_t group) { return group <= clock; });
+}
 void knows_done(Strand& s, Agent kind, uint32_t clock) {
   uint32_t& known = s.knows.seen[s.agent + static_cast<uint32_t>(kind)];
   known = std::max(known, clock);

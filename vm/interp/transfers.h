@@ -13,10 +13,11 @@ Flow want_written(Strand& s, const Region& r, uint32_t name);
 
 int64_t bytes_of(const Region& box);
 
-// Groups: closes the open one; forgets all but the last n, and gives the clock up to which they are
-// complete (0: none is).
+// Groups: closes the open one; the clock of the last but n (0: there are not so many); forgets
+// those up to a clock.
 void close_group(Work& w);
 uint32_t clock_before(const Work& w, int64_t n);
+void forget_groups(Work& w, uint32_t clock);
 void knows_done(Strand& s, Agent kind, uint32_t clock);
 
 // A load that completes on an mbarrier: of the issuing block, or with a mask of every block in it.
