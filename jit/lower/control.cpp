@@ -90,6 +90,8 @@ LOWER(end) {
   Emit& e = l.emit();
   l.forget_scalars();
   const Inst& opener = l.kernel().code[l.info().match[l.pc()]];
+  if (opener.op == Op::warps) return l.end_section();
+  if (opener.op == Op::parallel) return l.end_parallel();
   if (opener.op == Op::for_ || opener.op == Op::while_) {
     auto [counter, step] = l.close_loop();
     e.begin_latch();

@@ -54,7 +54,7 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   v.memory = l.keep(std::move(*rows));
   v.alignment = 128;
   int64_t bytes = (extent_of(*v.memory) * bits + 7) / 8;
-  v.base = l.emit().shared_address(l.scratch(static_cast<uint32_t>((bytes + 3) / 4 * 4)));
+  v.base = l.scratch(static_cast<uint32_t>((bytes + 3) / 4 * 4));
   for (int d = 0; d < t.shape.rank; ++d) {
     v.dim.push_back(d);
     v.extent.push_back(b32(static_cast<uint64_t>(t.shape[d])));

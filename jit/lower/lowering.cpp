@@ -207,28 +207,10 @@ const Layout* Lowering::memory_layout(uint32_t value) {
 
 // --- threads
 
-Operand Lowering::thread() {
-  Operand t = e_.op(BlockOp::tid, {});
-  return e_.sub(t, b32(uint64_t{strand_.first_warp} * 32));
-}
-Operand Lowering::lane() { return e_.and_(e_.op(BlockOp::tid, {}), b32(31)); }
-Operand Lowering::warp() {
-  if (strand_.warps == 1) return b32(0);
-  return e_.sub(e_.lshr(e_.op(BlockOp::tid, {}), 5), b32(strand_.first_warp));
-}
-
-void Lowering::barrier() {
-  if (strand_.warps == 1) {
-    e_.form("bar.warp.sync", {b32(0xffffffff)});
-    return;
-  }
-  e_.form("barrier.sync.aligned", {b32(strand_.named_barrier), b32(uint64_t{strand_.warps} * 32)});
-}
-
 Operand Lowering::from_first_thread(Operand word) {
   bool is_pred = word.type == RegClass::pred;
   if (is_pred) word = e_.sel(word, b32(1), b32(0));
-  if (strand_.warps == 1) {
+  if (strand_.warps == 1 && !strand_.one_thread) {
     auto shuffle = [&](Operand w) {
       return e_.form1("shfl.sync.idx.b32", {w, b32(0), b32(31), b32(0xffffffff)});
     };
@@ -243,7 +225,8 @@ Operand Lowering::from_first_thread(Operand word) {
     Operand all = shuffle(word);
     return is_pred ? e_.ne(all, b32(0)) : all;
   }
-  Operand at = e_.shared_address(scratch(8));
+  if (strand_.one_thread) return is_pred ? e_.ne(word, b32(0)) : word;
+  Operand at = scratch(8);
   std::string type(class_name(word.type));
   e_.begin_if(e_.eq(thread(), b32(0)));
   e_.form("st.shared." + type, {at, b32(0), word});
@@ -259,11 +242,6 @@ const TileLayout* Lowering::any_layout(const Shape& shape) {
   if (l) return intern(*l);
   fail(l.error());
   return nullptr;
-}
-
-uint32_t Lowering::scratch(uint32_t bytes) {
-  scratch_bytes_ = std::max(scratch_bytes_, bytes);
-  return scratch_at_;
 }
 
 // --- failing
@@ -320,12 +298,15 @@ Status Lowering::run() {
   b.cluster = k_.cluster;
   b.blocks_per_sm = k_.blocks_per_sm;
   b.files = m_.files;
-  strand_ = {0, k_.warps, 0, true};
+  strand_.warps = k_.warps;
+  strand_.number = strand_.barrier = b32(0);
+  block_ = strand_;
   find_variables();
   plan_shared();
+  find_async_memory();
   bind_params();
   for (pc_ = 0; pc_ < k_.code.size() && !failed_; ++pc_) lower_inst();
-  b.shared_bytes = scratch_at_ + scratch_bytes_;
+  place_scratch();
   if (error_) return *error_;
   if (!e_.problem().empty()) return make_diag(diag::internal_error, e_.problem());
   return ok();

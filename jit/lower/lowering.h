@@ -23,6 +23,7 @@
 #include "isa/layout.h"
 #include "isa/verify.h"
 #include "jit/lower/emit.h"
+#include "jit/lower/flights.h"
 #include "jit/lower/lower.h"
 #include "jit/tile/facts.h"
 
@@ -76,6 +77,7 @@ struct MemoryView {
   std::vector<Operand> stride;         // in elements: global only
   std::vector<int64_t> stride_divisor;
   const Layout* memory = nullptr;  // shared: storage coordinates -> element offset
+  bool remote = false;             // in a peer block's shared memory
   int rank() const { return static_cast<int>(dim.size()); }
 };
 
@@ -94,11 +96,17 @@ struct Part {
   Shape shape;
 };
 
-// The warps that run the present code, and where its threads begin.
+// The warps that run the present code. Strands of one section run the same code, each with its own
+// `number`.
 struct StrandContext {
-  uint32_t first_warp = 0, warps = 4;
-  uint32_t named_barrier = 0;  // which barrier its threads meet at; 0 is the block's
+  uint32_t first_warp = 0, warps = 4;  // of the section; of one strand
+  uint32_t strands = 1;
+  Operand number;   // b32: which strand of the section
+  Operand barrier;  // b32: the hardware barrier its threads meet at; the block's is 0
   bool whole_block = true;
+  bool one_thread = false;     // its first thread does everything
+  static constexpr uint32_t kNoScratch = ~0u;
+  uint32_t section = kNoScratch;  // whose scratch memory it uses; kNoScratch: the block's
 };
 
 class Lowering {
@@ -202,10 +210,28 @@ class Lowering {
   void barrier();  // all threads of the strand
   // The first thread's word in every thread of the strand.
   Operand from_first_thread(Operand word);
+  // Strands (strands.cpp).
+  void begin_parallel();
+  void end_parallel();
+  void begin_section();
+  void end_section();
+  // What threads of this strand wrote is seen by asynchronous copies and wgmma after they meet; a
+  // no-op where the strand writes nothing that such an operation touches.
+  void publish();
+  const Flights& flights();
+  const std::vector<Operand>* accumulators_of(uint32_t pc) const;
+  void set_accumulators(uint32_t pc, std::vector<Operand> variables) {
+    accumulators_[pc] = std::move(variables);
+  }
+  // A hidden parameter of the launch; the index of an equal one if there is one.
+  uint32_t hidden_param(ParamKind kind, uint32_t source, const char* name);
+  uint32_t tensor_map(TensorMapNeed need);
+
   // A layout for a tile that no instruction gave one: wide accesses along the last dimension.
   const TileLayout* any_layout(const Shape& shape);
-  // Bytes of shared memory for this instruction alone, reused by others: barriers are the user's.
-  uint32_t scratch(uint32_t bytes);
+  // Address of shared memory for this instruction alone, reused by others of the strand: barriers
+  // are the user's.
+  Operand scratch(uint32_t bytes);
   uint32_t shared_place(uint32_t value) const { return shared_place_[value]; }
 
   // --- memory (memory_view.cpp)
@@ -238,6 +264,9 @@ class Lowering {
   void find_variables();
   void bind_params();
   void plan_shared();  // control.cpp
+  void find_async_memory();
+  void place_scratch();
+  bool runs_in_one_thread(uint32_t begin, uint32_t end) const;
   void lower_inst();
   Binding& variable_of(uint32_t value);
   Tile shape_of(uint32_t value);  // without words
@@ -261,6 +290,14 @@ class Lowering {
   std::vector<Binding> bindings_;
   std::vector<bool> is_variable_;
   StrandContext strand_;
+  StrandContext block_;                    // outside of all sections
+  std::vector<uint32_t> section_scratch_;  // bytes of one strand, by section
+  std::vector<uint32_t> section_strands_;
+  std::vector<uint32_t> free_barriers_;
+  uint32_t entry_registers_ = 0;    // of a thread, where a section says `regs`
+  std::vector<uint32_t> publishes_;  // by section's pc: whether it writes what async operations touch
+  std::optional<Flights> flights_;
+  std::map<uint32_t, std::vector<Operand>> accumulators_;  // by pc of a wgmma
   std::vector<Loop> loops_;
   uint32_t pc_ = 0;
   uint32_t scratch_at_ = 0, scratch_bytes_ = 0;

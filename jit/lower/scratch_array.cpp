@@ -10,7 +10,7 @@ ScratchArray::ScratchArray(Lowering& l, DType type, int64_t elements, uint32_t b
     : l_(l), type_(type) {
   bytes_ = type.is_bool() || type.bits <= 8 ? 1 : type.bits / 8;
   end_ = (byte + static_cast<uint32_t>(elements * bytes_) + 7) / 8 * 8;
-  base_ = l.emit().shared_address(l.scratch(end_) + byte);
+  base_ = l.emit().add(l.scratch(end_), b32(byte));
   word_ = bytes_ == 1 ? "u8" : bytes_ == 2 ? "b16" : std::string(class_name(word_class(type)));
 }
 
