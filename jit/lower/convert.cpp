@@ -63,11 +63,12 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   }
   Tile like = t;
   like.layout = &to;
-  l.barrier();
   store_part(l, part, t, nullptr);
   l.barrier();
-  if (auto fragments = load_fragments(l, part, like)) return *fragments;
-  return load_part(l, part, like, nullptr, 0);
+  auto fragments = load_fragments(l, part, like);
+  Words got = fragments ? *fragments : load_part(l, part, like, nullptr, 0);
+  l.barrier();  // as everywhere that memory of an instruction's own is read (scratch_array.h)
+  return got;
 }
 
 }  // namespace
