@@ -7,57 +7,17 @@
 #include "jit/lower/access.h"
 #include "jit/lower/cast_element.h"
 #include "jit/lower/lowprec.h"
+#include "jit/lower/pieces.h"
 #include "jit/tile/shapes.h"
 
 namespace tess::jit {
 namespace {
-
-using At = std::vector<int64_t>;
 
 tile::MmaForm form_for(Lowering& l, DType a, DType b, DType acc, bool& found) {
   Sm sm = l.arch() >= 900 || l.arch() >= 90 ? Sm::sm_90a : l.arch() >= 89 ? Sm::sm_89 : Sm::sm_80;
   auto form = tile::mma_form(a, b, acc, sm);
   found = form.has_value();
   return form.value_or(tile::MmaForm{});
-}
-
-// A tile as pieces of an atom: by origin, the tile's registers in the atom's order.
-struct Pieces {
-  std::map<At, std::vector<int64_t>> registers;
-  int64_t per_piece = 0;
-};
-std::optional<Pieces> pieces_of(Lowering& l, const TileLayout& tile, const Layout& atom, int rows, int columns) {
-  const TileLayout* a = l.intern(atom);
-  Pieces out;
-  out.per_piece = a->registers;
-  std::map<At, int64_t> place;
-  for (int64_t q = 0; q < a->registers; ++q) place[a->at[static_cast<size_t>(q)]] = q;
-  for (int64_t r = 0; r < tile.registers; ++r) {
-    At origin = tile.at[static_cast<size_t>(r)];
-    size_t i = origin.size() - 2, j = origin.size() - 1;
-    At within{origin[i] % rows, origin[j] % columns};
-    origin[i] -= within[0];
-    origin[j] -= within[1];
-    auto q = place.find(within);
-    if (q == place.end()) return {};
-    auto& registers = out.registers[origin];
-    registers.resize(static_cast<size_t>(a->registers), -1);
-    registers[static_cast<size_t>(q->second)] = r;
-  }
-  for (auto& [origin, registers] : out.registers)
-    for (int64_t r : registers)
-      if (r < 0) return {};
-  // Lanes as in the atom.
-  for (int64_t lane = 0; lane < 32; ++lane) {
-    LayoutPoint p;
-    p.lane = lane;
-    At in_tile = apply(tile.layout, p), in_atom = apply(atom, p);
-    size_t i = in_tile.size() - 2;
-    if (in_tile[i] - tile.at[0][i] != in_atom[0] - a->at[0][0] ||
-        in_tile[i + 1] - tile.at[0][i + 1] != in_atom[1] - a->at[0][1])
-      return {};
-  }
-  return out;
 }
 
 // All warps work on the rows of A and the columns of B that their part of the result wants.
@@ -121,6 +81,7 @@ struct Product {
 Operand add_words(Emit& e, Operand x, Operand y) {
   if (x.type == RegClass::f32) return e.form1("add.rn.f32", {x, y});
   if (x.type == RegClass::f64) return e.form1("add.rn.f64", {x, y});
+  if (x.type == RegClass::b16) return e.form1("add.rn.f16", {x, y});
   return e.add(x, y);
 }
 
@@ -133,12 +94,14 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
   auto c = pieces_of(l, *p.layout, *fc, form.m, form.n);
   if (!a || !b || !c || !warps_agree(*p.a.layout, *p.b.layout, *p.layout, l.strand().warps))
     return l.unsupported("the operands' layouts are not fragments of one matrix instruction",
-                         "leave the layouts out, or write " + std::string(form.a) + ", " + std::string(form.b) + " and " + std::string(form.c));
+                         "leave the layouts out, or write " + std::string(form.a) + ", " +
+                             std::string(form.b) + " and " + std::string(form.c));
   DType ta = fed_type(p.a.type, form), tb = fed_type(p.b.type, form);
   if (ta != tb && !ta.is_int() && (ta == dt::bf16_ || tb == dt::bf16_)) {
     if (p.a.type.bits <= 8 && p.b.type.bits <= 8) ta = tb = dt::bf16_;
   }
-  auto in_order = [&](const Tile& t, DType fed, const Pieces& pieces, std::map<At, int64_t>& first) {
+  auto in_order = [&](const Tile& t, DType fed, const Pieces& pieces,
+                      std::map<At, int64_t>& first) {
     std::vector<int64_t> order;
     for (const auto& [origin, registers] : pieces.registers) {
       first[origin] = static_cast<int64_t>(order.size());
@@ -154,8 +117,13 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
     return out;
   };
   bool half = p.result == dt::f16_;
-  std::string acc_word = p.result.is_int() ? "s32" : half ? "f16" : p.result == dt::f64_ ? "f64" : "f32";
-  if (half && form.k == 32) return l.unsupported("products of 8-bit floats accumulate in f32", "use an f32 accumulator and cast");
+  std::string acc_word = p.result.is_int()      ? "s32"
+                         : half                 ? "f16"
+                         : p.result == dt::f64_ ? "f64"
+                                                : "f32";
+  if (half && form.k == 32)
+    return l.unsupported("products of 8-bit floats accumulate in f32",
+                         "use an f32 accumulator and cast");
   std::string opcode = "mma.sync.aligned." + std::string(form.atom) + ".row.col." + acc_word + "." +
                        type_word(ta) + "." + type_word(tb) + "." + acc_word;
   int64_t per_c = half ? 2 : 1;
@@ -182,73 +150,126 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
       std::vector<Operand> args = slice(ta, words_a, ia->second, a->per_piece);
       Words wb = slice(tb, words_b, ib->second, b->per_piece);
       args.insert(args.end(), wb.begin(), wb.end());
-      size_t at_c = static_cast<size_t>(start / per_c), n_c = static_cast<size_t>(c->per_piece / per_c);
-      args.insert(args.end(), acc.begin() + static_cast<std::ptrdiff_t>(at_c), acc.begin() + static_cast<std::ptrdiff_t>(at_c + n_c));
+      size_t at_c = static_cast<size_t>(start / per_c),
+             n_c = static_cast<size_t>(c->per_piece / per_c);
+      args.insert(args.end(), acc.begin() + static_cast<std::ptrdiff_t>(at_c),
+                  acc.begin() + static_cast<std::ptrdiff_t>(at_c + n_c));
       std::vector<Operand> d = e.form(opcode, args);
       for (size_t i = 0; i < n_c && i < d.size(); ++i) acc[at_c + i] = d[i];
     }
     done += form.k;
-    if (p.promote && (done % p.promote == 0 || done == static_cast<int64_t>(steps.size()) * form.k)) {
+    if (p.promote &&
+        (done % p.promote == 0 || done == static_cast<int64_t>(steps.size()) * form.k)) {
       for (size_t i = 0; i < acc.size(); ++i) before[i] = add_words(e, before[i], acc[i]);
       acc.assign(acc.size(), Operand::imm(0, acc[0].type));
     }
   }
   if (p.promote) acc = before;
   std::vector<int64_t> back(order_c.size());
-  for (size_t i = 0; i < order_c.size(); ++i) back[static_cast<size_t>(order_c[i])] = static_cast<int64_t>(i);
+  for (size_t i = 0; i < order_c.size(); ++i)
+    back[static_cast<size_t>(order_c[i])] = static_cast<int64_t>(i);
   l.set(0, l.permuted(p.result, acc, p.layout->registers, back));
 }
 
-// Rows of A and columns of B by the threads that need them, one k after the other.
-void fma_product(Lowering& l, Part a, Part b, DType from, const Shape& shape, Product& p) {
+// Rows of A and columns of B by the threads that need them, one k after the other; in f32, f64 or
+// i32, which hold every factor exactly.
+struct Factor {
+  Part part;
+  DType type;
+  int k_dim = 0;
+  Tile like;
+  std::vector<int64_t> map;  // from the accumulator's registers
+};
+
+Operand widened(Lowering& l, DType type, DType wide, Operand x) {
+  return type.is_int() || type == wide ? x : cast_element(l, wide, type, x, {});
+}
+
+bool prepare_factor(Lowering& l, Factor& f, const Shape& shape, const TileLayout& acc, int gone) {
+  auto layout = reduce(acc.layout, gone, true);
+  if (!layout) return false;
+  f.like.type = f.type;
+  f.like.shape = shape;
+  f.like.shape[gone] = 1;
+  f.like.layout = l.intern(*layout);
+  f.map = l.register_map(acc, *f.like.layout, [&](const At& at) {
+    At out = at;
+    out[static_cast<size_t>(gone)] = 0;
+    return out;
+  });
+  return !f.map.empty();
+}
+
+// The elements of one k, as wide factors.
+std::vector<Operand> factors_at(Lowering& l, const Factor& f, DType wide, Operand k) {
+  Emit& e = l.emit();
+  Part part = f.part;
+  size_t s = static_cast<size_t>(part.view.dim[static_cast<size_t>(f.k_dim)]);
+  part.view.start[s] = l.index_add(part.view.start[s], k);
+  part.view.start_divisor[s] = 1;
+  part.view.extent[static_cast<size_t>(f.k_dim)] = b32(1);
+  part.shape[f.k_dim] = 1;
+  for (Bound& b : part.bounds)
+    if (b.dim == f.k_dim)
+      b.origin = e.add(b.origin, b.origin.type == RegClass::b64 ? e.zext(k) : k);
+  Words words = load_part(l, part, f.like, nullptr, 0);
+  std::vector<Operand> out;
+  for (const Operand& x : l.elements(f.type, words, f.like.layout->registers))
+    out.push_back(widened(l, f.type, wide, x));
+  return out;
+}
+
+void multiply_add_product(Lowering& l, Factor a, Factor b, const Shape& shape, Product& p) {
   Emit& e = l.emit();
   int row = shape.rank - 2, column = shape.rank - 1;
-  auto la = reduce(p.layout->layout, column, true), lb = reduce(p.layout->layout, row, true);
-  if (!la || !lb) return l.broken("the accumulator's layout does not reduce");
-  Tile rows, columns;
-  rows.type = columns.type = from;
-  rows.shape = columns.shape = shape;
-  rows.shape[column] = 1;
-  columns.shape[row] = 1;
-  rows.layout = l.intern(*la);
-  columns.layout = l.intern(*lb);
-  int64_t k = a.shape[a.shape.rank - 1];
-  std::vector<Operand> acc;
-  for (const Operand& w : p.acc) {
-    acc.push_back(e.variable(w.type, "acc"));
-    e.assign(acc.back(), w);
+  a.k_dim = a.part.shape.rank - 1;
+  b.k_dim = b.part.shape.rank - 2;
+  if (!prepare_factor(l, a, shape, *p.layout, column) ||
+      !prepare_factor(l, b, shape, *p.layout, row))
+    return l.broken("rows and columns do not meet in the accumulator's layout");
+  DType wide = p.result;
+  const char* opcode = wide == dt::f64_   ? "fma.rn.f64"
+                       : wide == dt::f16_ ? "fma.rn.f16"
+                                          : "fma.rn.f32";
+  int64_t k = a.part.shape[a.k_dim];
+  std::vector<Operand> acc, total;
+  for (const Operand& x : l.elements(p.result, p.acc, p.layout->registers)) {
+    acc.push_back(e.variable(element_class(wide), "acc"));
+    e.assign(acc.back(), p.promote ? Operand::imm(0, x.type) : x);
+    if (!p.promote) continue;
+    total.push_back(e.variable(element_class(wide), "total"));
+    e.assign(total.back(), x);
   }
+  auto promote_all = [&] {
+    for (size_t r = 0; r < acc.size(); ++r) {
+      e.assign(total[r], add_words(e, total[r], acc[r]));
+      e.assign(acc[r], Operand::imm(0, acc[r].type));
+    }
+  };
   Operand i = e.variable(RegClass::b32, "k");
   e.assign(i, b32(0));
-  e.begin_loop(8);
+  e.begin_loop(static_cast<uint32_t>(k % 8 == 0 ? 8 : 1));
   Operand now = e.snapshot(i);
   e.control(BlockOp::break_if, {e.sle(b32(static_cast<uint64_t>(k)), now)});
-  auto one_of = [&](Part part, int dim) {
-    size_t s = static_cast<size_t>(part.view.dim[static_cast<size_t>(dim)]);
-    part.view.start[s] = e.add(part.view.start[s], now);
-    part.view.start_divisor[s] = 1;
-    part.view.extent[static_cast<size_t>(dim)] = b32(1);
-    part.shape[dim] = 1;
-    return part;
-  };
-  Words wa = load_part(l, one_of(a, a.shape.rank - 1), rows, nullptr, 0);
-  Words wb = load_part(l, one_of(b, b.shape.rank - 2), columns, nullptr, 0);
-  auto map = [&](const TileLayout& from_layout, int dim) {
-    return l.register_map(*p.layout, from_layout, [&](const At& at) {
-      At out = at;
-      out[static_cast<size_t>(dim)] = 0;
-      return out;
-    });
-  };
-  std::vector<int64_t> ma = map(*rows.layout, column), mb = map(*columns.layout, row);
-  if (ma.empty() || mb.empty()) return l.broken("rows and columns do not meet");
-  std::string opcode = from == dt::f64_ ? "fma.rn.f64" : "fma.rn.f32";
-  for (size_t r = 0; r < acc.size(); ++r)
-    e.assign(acc[r], e.form1(opcode, {wa[static_cast<size_t>(ma[r])], wb[static_cast<size_t>(mb[r])], acc[r]}));
+  std::vector<Operand> x = factors_at(l, a, wide, now), y = factors_at(l, b, wide, now);
+  for (size_t r = 0; r < acc.size(); ++r) {
+    Operand u = x[static_cast<size_t>(a.map[r])], v = y[static_cast<size_t>(b.map[r])];
+    Operand sum = wide.is_int() ? e.add(e.mul(u, v), acc[r]) : e.form1(opcode, {u, v, acc[r]});
+    e.assign(acc[r], sum);
+  }
+  if (p.promote) {
+    Operand after = e.add(now, b32(1));
+    e.begin_if(e.eq(e.op(BlockOp::urem, {after, b32(static_cast<uint64_t>(p.promote))}), b32(0)));
+    promote_all();
+    e.end();
+  }
   e.begin_latch();
   e.assign(i, e.add(i, b32(1)));
   e.end();
-  l.set(0, acc);
+  if (p.promote) promote_all();
+  std::vector<Operand> out;
+  for (const Operand& o : p.promote ? total : acc) out.push_back(e.snapshot(o));
+  l.set(0, l.pack(p.result, out));
 }
 
 }  // namespace
@@ -277,8 +298,9 @@ LOWER(mma) {
     p.b = l.arg(1);
     return tensor_core_product(l, p, form);
   }
-  if (!in_registers(0) && !in_registers(1) && (ta == dt::f32_ || ta == dt::f64_) && ta == tb)
-    return fma_product(l, l.part_of_arg(0), l.part_of_arg(1), ta, type.shape, p);
+  if (!in_registers(0) && !in_registers(1))
+    return multiply_add_product(l, {l.part_of_arg(0), ta, 0, {}, {}},
+                                {l.part_of_arg(1), tb, 0, {}, {}}, type.shape, p);
   l.unsupported("these operands, types or layouts");
 }
 
