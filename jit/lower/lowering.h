@@ -219,6 +219,8 @@ class Lowering {
   // no-op where the strand writes nothing that such an operation touches.
   void publish();
   const Flights& flights();
+  // Variables for a wgmma's result: the value's own, read only where the program may read it.
+  Words accumulator_variables(uint32_t value);
   const std::vector<Operand>* accumulators_of(uint32_t pc) const;
   void set_accumulators(uint32_t pc, std::vector<Operand> variables) {
     accumulators_[pc] = std::move(variables);

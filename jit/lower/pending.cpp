@@ -7,10 +7,6 @@ namespace tess::jit {
 LOWER(lookup) { l.unsupported("not compiled yet"); }
 LOWER(pack) { l.unsupported("not compiled yet"); }
 LOWER(unpack) { l.unsupported("not compiled yet"); }
-LOWER(wgmma) { l.unsupported("not compiled yet"); }
-LOWER(wgmma_commit) { l.unsupported("not compiled yet"); }
-LOWER(wgmma_wait) { l.unsupported("not compiled yet"); }
-LOWER(wgmma_fence) { l.unsupported("not compiled yet"); }
 LOWER(mma_scaled) { l.unsupported("not compiled yet"); }
 LOWER(gather) { l.unsupported("not compiled yet"); }
 LOWER(scatter) { l.unsupported("not compiled yet"); }
@@ -26,11 +22,6 @@ LOWER(copy_async) { l.unsupported("not compiled yet"); }
 LOWER(copy_async_commit) { l.unsupported("not compiled yet"); }
 LOWER(copy_async_wait) { l.unsupported("not compiled yet"); }
 LOWER(copy_bulk) { l.unsupported("not compiled yet"); }
-LOWER(tma_load) { l.unsupported("not compiled yet"); }
-LOWER(tma_store) { l.unsupported("not compiled yet"); }
-LOWER(tma_reduce) { l.unsupported("not compiled yet"); }
-LOWER(tma_commit) { l.unsupported("not compiled yet"); }
-LOWER(tma_wait) { l.unsupported("not compiled yet"); }
 LOWER(red_async) { l.unsupported("not compiled yet"); }
 LOWER(lock) { l.unsupported("not compiled yet"); }
 LOWER(unlock) { l.unsupported("not compiled yet"); }

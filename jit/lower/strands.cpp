@@ -130,6 +130,11 @@ const Flights& Lowering::flights() {
   if (!flights_) flights_ = find_flights(k_, info_);
   return *flights_;
 }
+Words Lowering::accumulator_variables(uint32_t value) {
+  Binding& b = bindings_[value];
+  if (!is_variable_[value]) b = {};
+  return variable_of(value).words;
+}
 const std::vector<Operand>* Lowering::accumulators_of(uint32_t pc) const {
   auto it = accumulators_.find(pc);
   return it == accumulators_.end() ? nullptr : &it->second;
@@ -288,6 +293,27 @@ void Lowering::end_parallel() {
   strand_ = block_;
   forget_scalars();
   barrier();
+}
+
+// --- hidden parameters
+
+uint32_t Lowering::hidden_param(ParamKind kind, uint32_t source, const char* name) {
+  for (uint32_t i = 0; i < out_.block.params.size(); ++i)
+    if (out_.block.params[i].kind == kind && out_.block.params[i].source == source) return i;
+  BlockParam p;
+  p.kind = kind;
+  p.type = RegClass::b64;
+  p.source = source;
+  p.name = name;
+  out_.block.params.push_back(p);
+  return static_cast<uint32_t>(out_.block.params.size() - 1);
+}
+
+uint32_t Lowering::tensor_map(TensorMapNeed need) {
+  size_t at = 0;
+  while (at < out_.maps.size() && !(out_.maps[at] == need)) ++at;
+  if (at == out_.maps.size()) out_.maps.push_back(std::move(need));
+  return hidden_param(ParamKind::tensor_map, static_cast<uint32_t>(at), "map");
 }
 
 LOWER(parallel) { l.begin_parallel(); }
