@@ -58,7 +58,7 @@ TEST_CASE("register tiles under other shapes") {
                  o2(t, {16, 24}), o3(t, {8, 30}), o4(t, {4, 12}), o5(t, {8, 24}), o6(t, {8, 48}),
                  o7(t, {2, 8, 24}), o8(t, {5, 7}), o9(t, {24});
       std::string params = fmt::format(
-          "a: in {0}[8,24], b: in {0}[8,24], c: in {0}[8,6], o0: inout {0}[16,12], o1: out "
+          "a: in {0}[8,24], b: in {0}[8,24], c: in {0}[8,6], o0: inout {0}[16,12], o1: inout "
           "{0}[24,8], o2: inout {0}[16,24], "
           "o3: inout {0}[8,30], o4: inout {0}[4,12], o5: inout {0}[8,24], o6: inout {0}[8,48], o7: "
           "out "
@@ -96,7 +96,7 @@ TEST_CASE("views of tensors and shared tiles") {
                o1(dt::f32_, {16, 12}), o2(dt::f32_, {4, 3, 16}), o3(dt::u16_, {4, 8}),
                o4(dt::f32_, {16, 32}), o5(dt::f32_, {8, 64});
     std::string params =
-        "n: i32, m: i32, a: in f32[12,16], o0: inout f32[5,9], o1: inout f32[16,12], o2: out "
+        "n: i32, m: i32, a: in f32[12,16], o0: inout f32[5,9], o1: inout f32[16,12], o2: inout "
         "f32[4,3,16], o3: inout u16[4,8], o4: inout f32[16,32], o5: inout f32[8,64]";
     std::vector<Arg> args{2, 7, a, o0, o1, o2, o3, o4, o5};
     CHECK(
@@ -206,4 +206,74 @@ TEST_CASE("debugging instructions") {
   CHECK(run_lowered(assemble(text("trap")), {a, o}) != "");
   CHECK(run_lowered(assemble(text("print %a")), {a, o}).starts_with("E1100"));
   CHECK(run_lowered(assemble(text("trace %a")), {a, o}).starts_with("E1100"));
+}
+
+TEST_CASE("scans: inclusive, exclusive, from either end") {
+  std::mt19937_64 random(8);
+  struct Case {
+    std::vector<int64_t> shape;
+    int warps;
+    std::string layout;
+  };
+  const std::string diagonal = " #d";
+  for (const Case& c : {Case{{4, 64}, 1, ""}, Case{{4, 256}, 4, ""}, Case{{6, 40}, 4, ""},
+                        Case{{3, 5}, 2, ""}, Case{{128, 8}, 4, ""}, Case{{8, 32}, 1, diagonal}})
+    for (DType t : {dt::i32_, dt::u8_, dt::f16_, dt::f32_, dt::f64_, dt::bool_}) {
+      std::string n = dtype_name(t);
+      HostTensor a = random_tensor(t, c.shape, random);
+      std::vector<std::string> ops = t.is_bool() ? std::vector<std::string>{"or", "and"}
+                                                 : std::vector<std::string>{"min", "max", "add"};
+      bool walks = !c.layout.empty();  // long code
+      if (walks && t != dt::i32_ && t != dt::f16_) continue;
+      if (walks) ops.resize(1);
+      if (t.is_float())
+        for (int64_t i = 0; i < a.elements(); ++i)
+          a.set_value(i, static_cast<double>(random() % 5) - 2);
+      std::vector<HostTensor> outs;
+      std::string shape = fmt::format("[{},{}]", c.shape[0], c.shape[1]);
+      std::string params = fmt::format("a: in {}{}", n, shape),
+                  body = "    %a = load a[:,:]" + c.layout + "\n";
+      for (const std::string& op : ops)
+        for (const char* how : {"dim 0", "dim 1", "dim 1, exclusive", "dim 0, reverse",
+                                "dim 1, exclusive, reverse"}) {
+          params += fmt::format(", o{}: out {}{}", outs.size(), n, shape);
+          body += fmt::format("    store (scan.{} %a {{{}}}), o{}[:,:]\n", op, how, outs.size());
+          outs.emplace_back(t, c.shape);
+        }
+      std::vector<Arg> args{a};
+      for (HostTensor& o : outs) args.emplace_back(o);
+      CAPTURE(n);
+      // Coordinates of the second dimension also depend on those of the first: no mixed radix.
+      std::string head = c.layout.empty() ? ""
+                                          : "layout #d = {reg:[(1,0),(2,0),(4,0)] "
+                                            "lane:[(1,1),(2,2),(4,4),(0,8),(0,16)] -> 8,32}\n";
+      CHECK(differs(head + kernel(params, c.warps, body), args) == "");
+    }
+}
+
+TEST_CASE("sorting and the largest elements, with their places") {
+  std::mt19937_64 random(9);
+  for (int warps : {1, 4})
+    for (DType t : {dt::i32_, dt::u8_, dt::f16_, dt::f32_, dt::f64_, dt::i64_}) {
+      std::string n = dtype_name(t);
+      HostTensor a = random_tensor(t, {5, 48}, random), o0(t, {5, 48}), i0(dt::i32_, {5, 48}),
+                 o1(t, {5, 48}), o2(t, {5, 7}), i2(dt::i32_, {5, 7}), o3(t, {2, 48}),
+                 i3(dt::i32_, {2, 48});
+      for (int64_t i = 0; i < a.elements(); i += 3) a.set(i, a.at(random() % 100));
+      CAPTURE(n);
+      CHECK(differs(
+                kernel(
+                    fmt::format(
+                        "a: in {0}[5,48], o0: out {0}[5,48], i0: out i32[5,48], o1: out {0}[5,48], "
+                        "o2: out {0}[5,7], i2: out i32[5,7], o3: out {0}[2,48], i3: out i32[2,48]",
+                        n),
+                    warps,
+                    "    %a = load a[:,:]\n    %s, %i = sort %a; store %s, o0[:,:]; store %i, "
+                    "i0[:,:]\n"
+                    "    store (sort %a {dim 0, descending}), o1[:,:]\n"
+                    "    %t, %j = topk %a {count 7}; store %t, o2[:,:]; store %j, i2[:,:]\n"
+                    "    %u, %k = topk %a {dim 0, count 2, smallest}; store %u, o3[:,:]; store %k, "
+                    "i3[:,:]\n"),
+                {a, o0, i0, o1, o2, i2, o3, i3}) == "");
+    }
 }
