@@ -1,6 +1,8 @@
 // PTX functions: parameters, registers, labels, instructions and their operands.
 #include "jit/ptxsim/ptx_parser.h"
 
+#include <fmt/format.h>
+
 namespace tess::ptxsim::parse {
 
 static int dim_index(std::string_view s) {

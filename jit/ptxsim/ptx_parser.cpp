@@ -1,10 +1,28 @@
 // PTX modules: directives, variables and their initialisers, constant expressions.
 #include "jit/ptxsim/ptx_parser.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace tess::ptxsim {
 namespace parse {
+
+Diagnostic Parser::error(std::string message) const {
+  return make_diag(diag::kSimParse, fmt::format("{}:{}: {}", m_->name, tok_.line, message),
+                   Span{0, tok_.line, tok_.col, uint32_t(std::max<size_t>(1, tok_.text.size()))});
+}
+Status Parser::expect(char c) {
+  if (!accept(c)) return error(fmt::format("expected '{}' before '{}'", c, shown(tok_.text)));
+  return ok();
+}
+Result<std::string_view> Parser::word() {
+  if (tok_.kind != Tok::word)
+    return error(fmt::format("expected a name, found '{}'", shown(tok_.text)));
+  std::string_view s = tok_.text;
+  advance();
+  return s;
+}
 
 Result<int64_t> Parser::constant(int min_precedence, int depth) {
   if (depth > 32) return error("constant expression nests too deep");

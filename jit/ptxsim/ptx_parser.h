@@ -1,8 +1,6 @@
 // The parser of PTX text, shared by its two halves: module-level directives and constants
 // (ptx_parser.cpp), functions and their instructions (ptx_function.cpp).
 #pragma once
-#include <fmt/format.h>
-
 #include <bit>
 #include <unordered_map>
 
@@ -58,24 +56,12 @@ class Parser {
     advance();
     return true;
   }
-  Diagnostic error(std::string message) const {
-    return make_diag(diag::kSimParse, fmt::format("{}:{}: {}", m_->name, tok_.line, message),
-                     Span{0, tok_.line, tok_.col, uint32_t(std::max<size_t>(1, tok_.text.size()))});
-  }
-  Status expect(char c) {
-    if (!accept(c)) return error(fmt::format("expected '{}' before '{}'", c, shown(tok_.text)));
-    return ok();
-  }
+  Diagnostic error(std::string message) const;
+  Status expect(char c);
   static std::string shown(std::string_view s) {
     return s.empty() ? "end of file" : std::string(s.substr(0, 60));
   }
-  Result<std::string_view> word() {
-    if (tok_.kind != Tok::word)
-      return error(fmt::format("expected a name, found '{}'", shown(tok_.text)));
-    std::string_view s = tok_.text;
-    advance();
-    return s;
-  }
+  Result<std::string_view> word();
 
   // --- constant expressions
   static int precedence(const Token& t) {
