@@ -86,6 +86,7 @@ class Walk {
       out_.before[pc] = std::move(before);
       s.age[pc] = -1;
     }
+    else touch(pc, inst, s);
     if (inst.op == Op::wgmma_commit)
       for (auto& [site, a] : s.age) ++a;
     if (inst.op == Op::wgmma_wait) {
@@ -96,6 +97,24 @@ class Walk {
       for (uint32_t site : landed) s.age.erase(site);
       out_.landed[pc] = std::move(landed);
     }
+  }
+
+  void touch(uint32_t pc, const Inst& inst, State& s) {
+    int groups = -1;
+    auto look = [&](Ref r) {
+      if (!r.is_value()) return;
+      for (auto [site, a] : s.age)
+        if (k_.results(k_.code[site])[0].index() == r.index() && a >= 0)
+          groups = groups < 0 ? a : std::min(groups, a);
+    };
+    for (Ref r : k_.args(inst)) look(r);
+    for (Ref r : k_.results(inst)) look(r);
+    if (groups < 0) return;
+    Flights::Settle settle{static_cast<uint32_t>(groups), {}};
+    for (auto [site, a] : s.age)
+      if (a >= groups) settle.landed.push_back(site);
+    for (uint32_t site : settle.landed) s.age.erase(site);
+    out_.settle[pc] = std::move(settle);
   }
 
   void loop(uint32_t pc, uint32_t end, State& s) {

@@ -283,6 +283,7 @@ void Lowering::lower_inst() {
   out_.block.tiles.push_back(std::move(note));
   e_.at_tile(static_cast<uint32_t>(out_.block.tiles.size() - 1));
   e_.name(i.n_results ? k_.values[result_value(0)].name : "");
+  settle_wgmma(*this);
   kLower[static_cast<size_t>(i.op)](*this);
 }
 

@@ -307,6 +307,9 @@ class Lowering {
   std::optional<Diagnostic> error_;
 };
 
+// Before the instruction: waits for wgmma whose results it touches (wgmma.cpp).
+void settle_wgmma(Lowering& l);
+
 // One specialisation per row of isa.def, each defined with LOWER(id) in the file of its class. The
 // primary template has no definition, so a row without a lowering does not link.
 template <Op op>

@@ -178,6 +178,13 @@ void wait_for_wgmma(Lowering& l, uint32_t groups, const std::vector<uint32_t>& l
   if (!waited) e.form("wgmma.wait_group.sync.aligned", {b32(groups)});
 }
 
+void settle_wgmma(Lowering& l) {
+  const Flights& flights = l.flights();
+  auto it = flights.settle.find(l.pc());
+  if (it == flights.settle.end()) return;
+  wait_for_wgmma(l, it->second.groups, it->second.landed);
+}
+
 LOWER(wgmma) {
   Emit& e = l.emit();
   const Kernel& k = l.kernel();
@@ -288,12 +295,13 @@ LOWER(wgmma) {
         args.push_back(descriptor(l, *sa, origin[0], at, group_a));
       }
       args.push_back(descriptor(l, *sb, origin[1], at, group_b));
-      args.push_back(b32(zero && at == 0 ? 0 : 1));
+      bool first = zero && at == 0;
+      if (!first) args.push_back(b32(1));
       if (ta.bits == 16) {
         if (sa) args.push_back(b32(sa->mn_major));
         args.push_back(b32(sb->mn_major));
       }
-      e.form_in_place(opcode, variables, args);
+      e.form_in_place(opcode + (first ? ".~zero" : ""), variables, args);
     }
   }
   l.set_accumulators(l.pc(), acc);
