@@ -154,6 +154,9 @@ class Reader {
     if (s.size() > 15 && !charge(s.size() + 1 + kHeapUse)) return {};
     return std::string(s);
   }
+  void set_name(Value& v, std::string_view s) {
+    if (s.size() <= 14 || charge(s.size() + 1 + kHeapUse)) v.name = s;
+  }
 
   // --- header and sections
   void read_header(ReadOptions options) {
@@ -649,11 +652,11 @@ class Reader {
       uint64_t t = num(p);
       if (t >= types_.size()) [[unlikely]]
         return fail(diag::bytecode_index, fmt::format("type {} of {}", t, types_.size()), at);
-      k.values.emplace_back(std::string(), types_[t]);
+      k.values.emplace_back(Name(), types_[t]);
     }
     if (failed_) return;
     p_ = p;
-    for (uint32_t i = 0; i < n_params && !failed_; ++i) k.values[i].name = copy(param_names_[i]);
+    for (uint32_t i = 0; i < n_params && !failed_; ++i) set_name(k.values[i], param_names_[i]);
     reserve(k.constants, n_constants);
     for (uint32_t i = 0; i < n_constants && !failed_; ++i) {
       uint32_t c = index(constants_.size(), "constant");
@@ -710,7 +713,7 @@ class Reader {
   void read_names(Kernel& k) {
     ++scope_;  // `x` and `%x` may be two things
     for (size_t v = k.params.size(); v < k.values.size() && !failed_; ++v)
-      if (std::string_view s = name(true); !s.empty()) k.values[v].name = copy(s);
+      if (std::string_view s = name(true); !s.empty()) set_name(k.values[v], s);
   }
 
   void read_files() {

@@ -72,7 +72,7 @@ MaybeError dot_(Context& c) {
                     shape_text(s), shape_text(c.shape(1))));
   if (auto e = matrix_types(c, 0, 1, c.results[0].dtype)) return e;
   Shape want = s;
-  want.dim[--want.rank] = 0;
+  want.pop();
   if (c.has_arg(2) && c.shape(2) != want && !(c.shape(2).rank == 0 && c.arg(2).constant))
     return no_fit(c, 2, want, c.shape(2));
   c.results[0].shape = want;

@@ -13,7 +13,7 @@ bool broadcast_onto(Shape& a, const Shape& b) {
   Shape out;
   int rank = std::max(a.rank, b.rank);
   for (int i = 0; i < rank; ++i) {
-    int64_t x = i < rank - a.rank ? 1 : a[i - (rank - a.rank)];
+    int64_t x = i < rank - a.rank ? 1 : int64_t{a[i - (rank - a.rank)]};
     int64_t y = i < rank - b.rank ? 1 : b[i - (rank - b.rank)];
     if (x != y && x != 1 && y != 1) return false;
     out.push(x == 1 ? y : x);
@@ -235,7 +235,7 @@ MaybeError rule_transpose_(Context& c) {
     if (s.rank < 2)
       return fail(diag::shape_mismatch, 0,
                   fmt::format("`transpose` needs two dimensions, got {}", shape_text(s)));
-    std::swap(out[s.rank - 1], out[s.rank - 2]);
+    swap(out[s.rank - 1], out[s.rank - 2]);
   }
   c.results[0].shape = out;
   return {};

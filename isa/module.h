@@ -20,6 +20,7 @@
 
 #include "isa/host_expr.h"
 #include "isa/isa.h"
+#include "isa/name.h"
 #include "isa/type.h"
 
 namespace tess {
@@ -95,9 +96,10 @@ struct Inst {
 };
 
 struct Value {
-  std::string name;  // without %; empty for a temporary
+  Name name;  // without %; empty for a temporary
   Type type;
 };
+static_assert(sizeof(Value) == 72);
 
 enum class Direction : uint8_t { scalar = 0, in = 1, out = 2, inout = 3, workspace = 4, let = 5 };
 // Parameter i, workspace or let is value i of its kernel, in order of declaration.

@@ -16,7 +16,7 @@ namespace {
 bool valid_shape(const Shape& s, int64_t most, bool dynamic) {
   if (s.rank > limits::max_rank) return false;
   for (int i = 0; i < limits::max_rank; ++i) {
-    if (i >= s.rank ? s.dim[i] != 0
+    if (i >= s.rank ? s[i] != 0
                     : !((dynamic && s[i] == kDynamic) || (s[i] >= 1 && s[i] <= most)))
       return false;
   }
@@ -27,7 +27,7 @@ bool valid_element(const Type& t) {
   return t.space == Space::mbar ? t.dtype == DType{} && t.shape.rank == 1 : is_valid_dtype(t.dtype);
 }
 
-bool valid_name(const std::string& name) {
+bool valid_name(std::string_view name) {
   if (name.size() > static_cast<size_t>(limits::max_name_bytes)) return false;
   return std::none_of(name.begin(), name.end(),
                       [](unsigned char c) { return c <= ' ' || c == 0x7f; });

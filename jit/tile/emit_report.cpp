@@ -93,7 +93,8 @@ void Emitter::access_fact(uint32_t at, const Relation& r, const Mode& mode, cons
       f.loc = inst.loc;
       f.what =
           fmt::format("{} {}", op.name,
-                      a.base < k_.params.size() ? kernel_.values[a.base].name : name_of(a.base));
+                      a.base < k_.params.size() ? std::string(kernel_.values[a.base].name)
+                                                : name_of(a.base));
       f.bytes = std::max<int64_t>(1, g.elems * t.dtype.bits / 8);
       f.accesses = g.instructions;
       f.unaligned = g.elems * t.dtype.bits < 8;

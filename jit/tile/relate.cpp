@@ -42,8 +42,8 @@ Shape broadcast_of(const Shape& a, const Shape& b) {
   Shape r = a.rank >= b.rank ? a : b;
   const Shape& s = a.rank >= b.rank ? b : a;
   for (int d = 0; d < s.rank; ++d) {
-    int64_t& to = r[r.rank - s.rank + d];
-    to = std::max(to, s[d]);
+    int at = r.rank - s.rank + d;
+    r[at] = std::max<int64_t>(r[at], s[d]);
   }
   return r;
 }

@@ -540,8 +540,9 @@ std::vector<EmitAttr> KernelGen::attributes(const OpInfo& op, int rank, DType ty
 void KernelGen::finish() {
   uint32_t reals = 0, integers = 0;
   for (uint32_t i = 0; i < k_.params.size(); ++i) {
-    if (k_.values[i].name == "reals") reals = i;
-    if (k_.values[i].name == "integers") integers = i;
+    std::string_view name = k_.values[i].name;
+    if (name == "reals") reals = i;
+    if (name == "integers") integers = i;
   }
   int64_t at = 0;
   std::vector<Local> locals = scope_;

@@ -161,7 +161,7 @@ kernel k(x: in f32[512], y: out f32[512], z: out f32[512]) grid(1) warps(4)
   CHECK(broken_promise(made.module) == "");
   std::set<std::string> names;
   for (const Value& v : made.module.kernels[0].values)
-    if (v.name.starts_with("v")) names.insert(v.name);
+    if (std::string_view(v.name).starts_with("v")) names.insert(v.name);
   CHECK(names.size() == 2);
   // A web that runs through a loop keeps its one layout.
   m = load_text(R"(

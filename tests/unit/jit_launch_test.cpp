@@ -234,7 +234,7 @@ kernel count(y: out i32[1]) grid(1) warps(1)
     store %v, y[0:+1]
 })");
     stand_in().lower = [](const Kernel& k) {
-      uint32_t workspace = k.values[0].name == "p" ? 0 : 1;
+      uint32_t workspace = std::string_view(k.values[0].name) == "p" ? 0 : 1;
       Lowered out;
       out.block.params = {pointer_param(1 - workspace), pointer_param(workspace)};
       return out;

@@ -134,9 +134,9 @@ TEST_CASE("bad_name: duplicate kernels, nameless parameters, control characters,
   Made twice;
   twice.module.kernels.push_back(twice.k());
   CHECK(twice.codes() == std::vector{diag::bad_name});
-  for (auto change : {+[](Kernel& k) { k.values[0].name.clear(); }, +[](Kernel& k) { k.values[1].name = "n"; },
+  for (auto change : {+[](Kernel& k) { k.values[0].name = ""; }, +[](Kernel& k) { k.values[1].name = "n"; },
                       +[](Kernel& k) { k.name = "a\x1b"; }, +[](Kernel& k) { k.values[3].type.shape.rank = 9; },
-                      +[](Kernel& k) { k.values[3].type.shape.dim[7] = 1; },
+                      +[](Kernel& k) { k.values[3].type.shape[7] = 1; },
                       +[](Kernel& k) { k.values[3].type.dtype.bits = 77; },
                       +[](Kernel& k) { k.values[3].type.shape[0] = int64_t{1} << 60; }}) {
     Made m;

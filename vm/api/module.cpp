@@ -71,7 +71,7 @@ std::string declaration_of(const Kernel& k, uint32_t p) {
   const Type& type = k.values[p].type;
   auto text = [&](const HostExpr& e) {
     return host_text(
-        e, [&](uint32_t v) { return v < k.values.size() ? k.values[v].name : std::string("?"); });
+        e, [&](uint32_t v) { return std::string(v < k.values.size() ? k.values[v].name : "?"); });
   };
   auto list = [&](const std::vector<HostExpr>& exprs) {
     std::string out;

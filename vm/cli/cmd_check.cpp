@@ -10,7 +10,7 @@ namespace {
 
 std::string kernel_report(const Kernel& k, const KernelInfo& info) {
   auto name_of = [&](uint32_t v) {
-    return v < k.values.size() ? k.values[v].name : std::string("?");
+    return std::string(v < k.values.size() ? k.values[v].name : "?");
   };
   std::string grid;
   for (int i = 0; i < k.grid_rank; ++i)
