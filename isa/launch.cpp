@@ -290,8 +290,7 @@ class Binder {
                               dtype_name(dtype), list_text(shape), given.bytes));
     if (!given.data && declared.bytes)
       return fail(diag::launch_bytes, fmt::format("{} has no memory (a null address)", who));
-    uint64_t element = dtype.bits >= 16 ? dtype.bits / 8u : 1u;
-    uint64_t aligned = std::max<uint64_t>(param(p).aligned, element);
+    uint64_t aligned = base_alignment(param(p), dtype);
     uint64_t off = reinterpret_cast<uintptr_t>(given.data) % aligned;
     if (off && declared.bytes)
       return fail(diag::launch_alignment,
@@ -410,6 +409,12 @@ class Binder {
 };
 
 }  // namespace
+
+uint64_t base_alignment(const Param& p, DType dtype) {
+  bool only_read = p.dir == Direction::in && !p.may_alias;
+  uint64_t element = dtype.bits >= 16 && !only_read ? dtype.bits / 8u : 1u;
+  return std::max<uint64_t>(p.aligned, element);
+}
 
 Result<BoundLaunch> bind_launch(const Kernel& kernel, const std::vector<LaunchArg>& args,
                                 const DeviceFacts& device) {

@@ -39,6 +39,11 @@ struct BoundLaunch {
   std::vector<uint64_t> scalars;  // by value index: the code (integers truncated to their width)
   std::vector<std::vector<BoundTensor>> tensors;  // by parameter index; one entry unless a list
 };
+// What a caller's tensor must be aligned to, in bytes. One that is only read may begin anywhere, as
+// the tensors of a mapped file do, unless the kernel says `aligned`: an engine reads it bytewise or
+// copies it to memory of its own.
+uint64_t base_alignment(const Param& p, DType dtype);
+
 // Scalars and shapes first, then lets in order, then extents, strides, facts, aliasing, grid.
 Result<BoundLaunch> bind_launch(const Kernel& kernel, const std::vector<LaunchArg>& args,
                                 const DeviceFacts& device);

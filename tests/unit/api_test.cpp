@@ -1,11 +1,14 @@
 // The C interface through its C++ face: results, errors, ownership, interruption, threads, hostile
 // use.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -119,6 +122,122 @@ TEST_CASE("the caller's memory is used in place and released once, after the las
   }
   CHECK(released == 1);
   for (float v : y) CHECK(v == 2.5f);
+}
+
+namespace {
+
+// A safetensors file of one f32 tensor `w` whose data begin at an odd byte; holes read as zero.
+struct OddFile {
+  std::string path = "/tmp/tess_api_test_" + std::to_string(::getpid()) + ".safetensors";
+  std::string source = path + "#w";
+  int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
+  uint64_t begin = 0;
+
+  explicit OddFile(uint64_t n) {
+    REQUIRE(fd >= 0);
+    std::string head = R"({"w":{"dtype":"F32","shape":[)" + std::to_string(n) +
+                       R"(],"data_offsets":[0,)" + std::to_string(4 * n) + "]}}";
+    if (head.size() % 2 == 0) head += ' ';
+    uint64_t length = head.size();
+    put(0, &length, sizeof length);
+    put(sizeof length, head.data(), head.size());
+    begin = sizeof length + length;
+    REQUIRE(::ftruncate(fd, static_cast<off_t>(begin + 4 * n)) == 0);
+  }
+  ~OddFile() {
+    ::close(fd);
+    ::unlink(path.c_str());
+  }
+  void set(uint64_t element, float value) { put(begin + 4 * element, &value, sizeof value); }
+  void put(uint64_t at, const void* bytes, size_t n) {
+    REQUIRE(::pwrite(fd, bytes, n, static_cast<off_t>(at)) == static_cast<ssize_t>(n));
+  }
+};
+
+uint64_t resident_bytes() {
+  std::ifstream in("/proc/self/statm");
+  uint64_t total = 0, pages = 0;
+  in >> total >> pages;
+  return pages * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+}  // namespace
+
+TEST_CASE(
+    "a file's tensor at an odd byte is used in place: 1 GB raises memory by what is touched") {
+  constexpr int64_t n = int64_t{1} << 28;
+  OddFile file(n);
+  for (int i = 0; i < 64; ++i) {
+    file.set(static_cast<uint64_t>(1000 + i), static_cast<float>(i) + 0.5f);
+    file.set(static_cast<uint64_t>(n - 64 + i), static_cast<float>(-i));
+  }
+  constexpr const char* kTouch = R"(
+kernel touch(n: i32, x: in f32[n], y: out f32[128]) grid(1)
+{
+    %last = n - 64
+    store (load x[1000:+64]), y[0:+64]
+    store (load x[%last:+64]), y[64:+64]
+}
+)";
+  for (const char* engine_name : {"interp", "interp-naive"}) {
+    tess_run_config config{};
+    config.engine = engine_name;
+    Run run = run_of(kernel_of(kTouch), config);
+    uint64_t before = resident_bytes();
+    Tensor x = tensor(file.source.c_str(), "f32", {n}), y = tensor("zeros", "f32", {128});
+    CHECK_FALSE(run.set("x", x));
+    CHECK_FALSE(run.set("y", y));
+    CHECK_FALSE(run.set("n", n));
+    CHECK_FALSE(run.start());
+    Error failed = run.wait();
+    REQUIRE_MESSAGE(!failed, std::string(failed.text()));
+    for (int i = 0; i < 64; ++i) {
+      CHECK(y.value(i) == i + 0.5);
+      CHECK(y.value(64 + i) == -i);
+    }
+    CHECK(resident_bytes() < before + (uint64_t{16} << 20));
+  }
+}
+
+TEST_CASE("a file's tensor at an odd byte: gathered, as other types, where alignment is declared") {
+  OddFile file(64);
+  for (int i = 0; i < 64; ++i) file.set(static_cast<uint64_t>(i), static_cast<float>(i * i));
+  constexpr const char* kRead = R"(
+kernel read(x: in f32[64] ALIGNED, y: out f32[64], z: out u16[128], w: out f32[8,4]) grid(1)
+{
+    %back = sub 63, (iota : i32[64])
+    store (gather x, %back), y[0:+64]
+    %halves = alias x, 0 : u16[128]
+    store (load %halves[0:+128]), z[0:+128]
+    %rows = alias x, 0 : f32[8,8]
+    store (load %rows[0:+8, 1:+4]), w[0:+8, 0:+4]
+}
+)";
+  for (std::string clause : {"", "aligned(64)"}) {
+    std::string text = kRead;
+    text.replace(text.find("ALIGNED"), 7, clause);
+    for (const char* engine_name : {"interp", "interp-naive"}) {
+      tess_run_config config{};
+      config.engine = engine_name;
+      Run run = run_of(kernel_of(text.c_str()), config);
+      Tensor x = tensor(file.source.c_str(), "f32", {64}), y = tensor("zeros", "f32", {64}),
+             z = tensor("zeros", "u16", {128}), w = tensor("zeros", "f32", {8, 4});
+      CHECK_FALSE(run.set("x", x));
+      CHECK_FALSE(run.set("y", y));
+      CHECK_FALSE(run.set("z", z));
+      CHECK_FALSE(run.set("w", w));
+      CHECK_FALSE(run.start());
+      Error failed = run.wait();
+      REQUIRE_MESSAGE(!failed, std::string(failed.text()));
+      for (int i = 0; i < 64; ++i) CHECK(y.value(i) == (63 - i) * (63 - i));
+      CHECK(z.code(2) == 0);  // 1.0f is 0x3F800000
+      CHECK(z.code(3) == 0x3F80);
+      for (int i = 0; i < 32; ++i) {
+        int at = i / 4 * 8 + i % 4 + 1;
+        CHECK(w.value(i) == at * at);
+      }
+    }
+  }
 }
 
 TEST_CASE("objects outlive what they came from") {

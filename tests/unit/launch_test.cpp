@@ -172,9 +172,17 @@ TEST_CASE("tensors: type, rank, shape, bytes, null, alignment, read-only") {
   args[1].tensors[0].data = nullptr;
   check_failure(k, args, diag::launch_bytes, "`x` has no memory (a null address)");
   args = good(x, y);
-  args[1].tensors[0].data += 2;
+  args[1].tensors[0].data += 3;
+  CHECK(bind_launch(k, args, {}));  // only read
+  k.params[1].may_alias = true;
   check_failure(k, args, diag::launch_alignment,
-                "`x` must start at a multiple of 4 bytes; its address is 2 past one");
+                "`x` must start at a multiple of 4 bytes; its address is 3 past one");
+  k.params[1].may_alias = false;
+  args = good(x, y);
+  args[2].tensors[0].data += 2;
+  check_failure(k, args, diag::launch_alignment,
+                "`y` must start at a multiple of 4 bytes; its address is 2 past one");
+  args = good(x, y);
   k.params[1].aligned = 16;
   args[1].tensors[0].data = x.bytes + 12;
   check_failure(k, args, diag::launch_alignment,
@@ -332,7 +340,7 @@ TEST_CASE("expressions that overflow, divide by zero or leave their range name t
   k.params[1].shape = {plus(param_expr(0), -101)};
   check_failure(
       k, good(x, y), diag::launch_extent,
-      "extent 0 of `x` (`n + (-101)`) is -1 with these arguments; it must be 0 to 281474976710656");
+      "extent 0 of `x` (`n + (-101)`) is -1 with these arguments; it must be 0 to 70368744177664");
   k = saxpy_like();
   k.values[1].type.shape = {kDynamic, kDynamic};
   k.params[1].shape = {HostExpr::of(limits::max_extent), HostExpr::of(limits::max_extent)};

@@ -19,7 +19,7 @@ namespace {
 Result<uint32_t> find_param(const tess_run& run, const char* name, bool scalar) {
   const Kernel& k = run.kernel();
   for (const GivenParam& given : run.kernel_state->given) {
-    if (k.values[given.index].name != name) continue;
+    if (std::string_view(k.values[given.index].name) != name) continue;
     bool is_scalar = k.params[given.index].dir == Direction::scalar;
     if (is_scalar != scalar)
       return make_diag(diag::argument_kind,
@@ -97,20 +97,32 @@ void launch(tess_run* run, const BoundLaunch& bound) noexcept {
   run->ended.store(true, std::memory_order_release);
 }
 
-Result<std::vector<LaunchArg>> launch_arguments(const tess_run& run) {
+// A tensor that lies in a file at any offset is used there, unless the kernel declares an
+// alignment.
+Status settle(HostTensor& t, const Param& p, DType dtype) {
+  bool copied = p.dir == Direction::in && !p.may_alias && !t.writable && is_dense(t);
+  if (copied && reinterpret_cast<uintptr_t>(t.bytes) % base_alignment(p, dtype) != 0) {
+    TESS_TRY(t, clone(t));
+  }
+  return ok();
+}
+
+Result<std::vector<LaunchArg>> launch_arguments(tess_run& run) {
   const Kernel& k = run.kernel();
   std::vector<LaunchArg> out;
   for (const GivenParam& given : run.kernel_state->given) {
-    const Argument& a = run.arguments[given.index];
+    Argument& a = run.arguments[given.index];
     if (!a.given)
       return make_diag(
           diag::missing_argument,
           fmt::format("`{}` is not set ({})", k.values[given.index].name, given.declaration));
     LaunchArg arg;
     arg.scalar = a.scalar.value_or(0);
-    for (const HostTensor& t : a.tensors)
+    for (HostTensor& t : a.tensors) {
+      TESS_CHECK(settle(t, k.params[given.index], k.values[given.index].type.dtype));
       arg.tensors.push_back(
           {t.dtype, const_cast<uint8_t*>(t.bytes), t.size_bytes, t.shape, t.strides, t.writable});
+    }
     out.push_back(std::move(arg));
   }
   return out;

@@ -63,11 +63,8 @@ bool has_f32_precision(const HostTensor& t) {
   return seen != 0;
 }
 
-// Row-major, naturally aligned, bools 0 or 1.
+// Row-major, bools 0 or 1.
 Result<HostTensor> settle(HostTensor t) {
-  if (!is_naturally_aligned(t) && t.size_bytes != 0) {
-    TESS_TRY(t, clone(t));
-  }
   if (t.dtype.is_bool() && has_odd_bools(t)) {
     TESS_TRY(t, clone(t));
     uint8_t* bytes = t.mutable_bytes();

@@ -30,8 +30,8 @@ Result<Source> parse_source(std::string_view text);
 // `file.npy`, `file.npz#key` or `-`. Opens nothing.
 Result<Dest> parse_dest(std::string_view text);
 
-// A row-major tensor of exactly this type and shape, its elements naturally aligned. From a file it
-// borrows the mapped bytes where it can (read-only); from a generator it is new (writable).
+// A row-major tensor of exactly this type and shape. From a file it borrows the mapped bytes where
+// it can (read-only; at the file's offset, which may be no multiple of the element); from a generator it is new (writable).
 // `default_seed` serves generators written without a seed.
 Result<HostTensor> load_source(const Source& source, DType dtype, std::span<const int64_t> shape,
                                uint64_t default_seed = 0);

@@ -132,10 +132,6 @@ bool is_dense(const HostTensor& t) {
   return true;
 }
 
-bool is_naturally_aligned(const HostTensor& t) {
-  return t.dtype.bits <= 8 || reinterpret_cast<uintptr_t>(t.bytes) % (t.dtype.bits / 8) == 0;
-}
-
 Result<HostTensor> make_tensor(DType dtype, std::vector<int64_t> shape) {
   TESS_TRY(uint64_t bytes, dense_bytes(dtype, shape));
   auto block = allocate_zeroed(bytes);

@@ -47,7 +47,6 @@ Result<uint64_t> dense_bytes(DType dtype, std::span<const int64_t> shape);
 std::vector<int64_t> row_major_strides(std::span<const int64_t> shape);
 bool is_dense(const HostTensor& t);  // row-major without gaps
 // Whether every element of >= 16 bits stands at an address that is a multiple of its size.
-bool is_naturally_aligned(const HostTensor& t);
 
 // A new writable row-major tensor, all bits zero, of at most 2^39 bytes. Pages are touched only
 // when written.
@@ -81,8 +80,8 @@ void set_element_value(HostTensor& t, uint64_t index, double value);
 //   is; 16-bit integers as f16 or bf16, 32-bit ones as f32 or tf32, 64-bit ones as f64; f32 as tf32
 //   if every value is one (low 13 bits zero), tf32 as f32; integers of one width as signed or
 //   unsigned.
-// The result is row-major; its bytes are shared unless they were strided, or are bool bytes other
-// than 0 and 1 (made 1), or are not naturally aligned.
+// The result is row-major; its bytes are shared, wherever they lie, unless they were strided or are
+// bool bytes other than 0 and 1 (made 1).
 Result<HostTensor> bind(HostTensor raw, DType want, std::span<const int64_t> shape);
 
 struct FormatOptions {

@@ -319,7 +319,9 @@ Flow run_alias(Strand& s, const Alias& x) {
   v.immutable = base->immutable;
   v.written = base->written;
   v.origin = base->origin + static_cast<uint64_t>(byte) * 8;
-  if (v.type.bits >= 16 && (reinterpret_cast<uintptr_t>(v.base) * 8 + v.origin) % v.type.bits)
+  // What is never written is read bytewise; its base may lie anywhere.
+  uint64_t base_bit = v.immutable ? 0 : reinterpret_cast<uintptr_t>(v.base) * 8;
+  if (v.type.bits >= 16 && (base_bit + v.origin) % v.type.bits)
     return trap(s, diag::run_misaligned,
                 fmt::format("byte {} of `{}` is no place for elements of {}", byte,
                             memory_name(s, x.plan.base), dtype_name(v.type)));
