@@ -277,3 +277,31 @@ TEST_CASE("sorting and the largest elements, with their places") {
                 {a, o0, i0, o1, o2, i2, o3, i3}) == "");
     }
 }
+
+TEST_CASE("the assembler accepts what the classes become") {
+  for (int arch : {80, 901})
+    for (const char* t : {"f32", "f64", "f16", "bf16"}) {
+      std::string all = "    %a = load a[:,:]; %b = abs %a\n";
+      for (const char* fn : {"exp", "exp2", "log", "log2", "sin", "cos", "tanh", "erf", "sigmoid",
+                             "rsqrt", "rcp", "sqrt"})
+        all += fmt::format("    %a = add %a, ({} %b)\n", fn);
+      all +=
+          "    %a = max (pow %b, %a), (min %a, %b {nan}); %a = div %a, (floor %b); %a = scan.add "
+          "%a\n"
+          "    %s, %i = sort %a; %m = reduce.max %s {dim 1, keep}; %g = reduce.argmax %s {dim 0}\n"
+          "    store (add %s, %m), o[:,:]; store (add %g, (slice %i[0, :])), i[:]\n";
+      std::string text =
+          kernel(fmt::format("a: in {0}[8,16], o: out {0}[8,16], i: out i32[16]", t), 2, all);
+      CAPTURE(t);
+      CHECK(assembles(text, arch) == "");
+    }
+  for (const char* t : {"i8", "u4", "i32", "u64"})
+    CHECK(
+        assembles(
+            kernel(fmt::format("a: in {0}[8,16], b: in {0}[8,16], o: out {0}[8,16]", t), 2,
+                   "    %a = load a[:,:]; %b = load b[:,:]; %c = rem (div %a, %b), (mulhi %a, %b)\n"
+                   "    %d = shr (shl %c, %a), %b; %e = popc (min %d, (max %a, (not %b)))\n"
+                   "    %f = reduce.add %e {dim 1, keep}; %g = reduce.xor %a {dim 0, keep}\n"
+                   "    store (select (lt %e, %f), (add %e, %g), (sub %a, %f)), o[:,:]\n"),
+            80) == "");
+}

@@ -57,13 +57,31 @@ std::string run_lowered(const VerifiedModule& m, const std::vector<Arg>& args,
   auto bound = bind_launch(m.kernel(0), launch_args(args), {});
   if (!bound) return text_of(bound.error());
   static const std::shared_ptr<jit::Jit> engine = jit::make_jit();
+  // The back ends take turns, unless one is asked for or missing.
+  static int turn = 0;
+  jit::Backend next = ++turn % 4 ? jit::Backend::nvptx : jit::Backend::nvrtc;
+  const jit::BackendRow* row = jit::find_row(jit::default_toolchain(), next);
   jit::RunOptions run;
   run.arch = options.arch;
   run.backend = options.backend;
+  if (!run.backend && row && row->available()) run.backend = next;
   run.guard = options.guard;
   run.threads = 1;
   jit::LaunchOutcome out = jit::launch_kernel(*engine, jit::module_key(m), m, 0, *bound, run);
   return out.error ? text_of(*out.error) : "";
+}
+
+std::string assembles(const std::string& text, int arch) {
+  const jit::Toolchain& tools = jit::default_toolchain();
+  const jit::BackendRow* row = jit::find_row(tools, jit::Backend::nvrtc);
+  if (!row || !row->available()) return "";
+  jit::CompileOptions options;
+  options.target.arch = arch;
+  std::vector<jit::StageTime> times;
+  auto lowered = jit::compile_to_block(tools, assemble(text), 0, options, times);
+  if (!lowered) return text_of(lowered.error());
+  auto code = row->compile(lowered->block, 0, true);
+  return code ? "" : text_of(code.error());
 }
 
 std::string differs(const std::string& text, const std::vector<Arg>& args,

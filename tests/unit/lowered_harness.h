@@ -11,7 +11,7 @@ namespace tess::test {
 
 struct LoweredOptions {
   int arch = 80;
-  std::optional<jit::Backend> backend;  // none: the first that is here
+  std::optional<jit::Backend> backend;  // none: by turns
   bool guard = false;
   double ulp = 0;  // distance allowed in floats; 0: bit for bit, NaN as NaN
   // Sums: |difference| <= relative * largest magnitude of the output. 0: not used.
@@ -23,6 +23,8 @@ std::string run_lowered(const VerifiedModule& m, const std::vector<Arg>& args,
 // Both engines on copies of the arguments; every tensor must come out equal. "" or the difference.
 std::string differs(const std::string& text, const std::vector<Arg>& args,
                     const LoweredOptions& options = {});
+// Compiled to machine code by NVRTC, assembler and all; "" also where there is none.
+std::string assembles(const std::string& text, int arch);
 // Where two tensors differ, as text; "" nowhere.
 std::string difference(const HostTensor& got, const HostTensor& want,
                        const LoweredOptions& options);
