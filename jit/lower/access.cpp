@@ -351,7 +351,8 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
   return words;
 }
 
-void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask) {
+void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask,
+                std::optional<Operand> writer) {
   Emit& e = l.emit();
   const TileLayout& layout = *value.layout;
   const MemoryView& v = part.view;
@@ -361,7 +362,7 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   DType memory_type = v.type.is_bool() ? dt::u8_ : v.type;
   std::string opcode =
       fmt::format("st.{}{}.", global ? "global" : "shared", global ? cache_words(l, false) : "");
-  Operand holds = l.is_first_copy(layout);
+  Operand holds = writer ? *writer : l.is_first_copy(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, value.shape, &layout);
   Words source = value.words;

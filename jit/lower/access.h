@@ -55,6 +55,8 @@ std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& l
 
 std::string cache_words(const Lowering& l, bool immutable);
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad);
-void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask);
+// `writer`: who stores, if not the first of those that hold a copy.
+void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask,
+                std::optional<Operand> writer = {});
 
 }  // namespace tess::jit

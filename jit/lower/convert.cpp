@@ -1,8 +1,9 @@
-// cast bitcast view lookup pack unpack relayout.
+// cast bitcast view relayout.
 #include "isa/layout_ops.h"
 #include "isa/layout_query.h"
 #include "isa/numerics.h"
 #include "jit/lower/access.h"
+#include "jit/lower/bit_words.h"
 #include "jit/lower/cast_element.h"
 #include "jit/lower/lowprec.h"
 
@@ -110,35 +111,9 @@ LOWER(bitcast) {
   l.set(0, std::move(words));
 }
 
-// Words of any class as b32 words, and back: a thread's bits are one stream.
+// A thread's bits are one stream.
 LOWER(view) {
-  Emit& e = l.emit();
-  Tile a = l.arg(0);
-  DType to = l.result_type().dtype;
-  Words stream;
-  for (Operand w : a.words) {
-    if (w.type == RegClass::f32) w = e.op(BlockOp::as_b32, {w});
-    if (w.type == RegClass::f64) w = e.op(BlockOp::as_b64, {w});
-    if (w.type == RegClass::b64) {
-      auto [low, high] = e.halves(w);
-      stream.push_back(low);
-      stream.push_back(high);
-    } else {
-      stream.push_back(w);
-    }
-  }
-  RegClass c = word_class(to);
-  Words out;
-  if (class_bytes(c) == 8) {
-    for (size_t i = 0; i + 1 < stream.size(); i += 2) {
-      Operand w = e.join(stream[i], stream[i + 1]);
-      out.push_back(c == RegClass::f64 ? e.op(BlockOp::as_f64, {w}) : w);
-    }
-  } else {
-    for (const Operand& w : stream)
-      out.push_back(c == RegClass::f32 ? e.op(BlockOp::as_f32, {w}) : w);
-  }
-  l.set(0, std::move(out));
+  l.set(0, words_of_bits(l, l.result_type().dtype, bit_words(l, l.arg(0).words)));
 }
 
 LOWER(relayout) {
