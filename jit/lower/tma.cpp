@@ -56,7 +56,6 @@ std::optional<BoxPlan> plan_boxes(Lowering& l, const Part& global, const Part& s
   plan.count.assign(rank, 1);
   plan.tile_dim.assign(rank, -1);
   int64_t bits = s.type.is_bool() ? 8 : s.type.bits, step = 1;
-  bool grows = true;
   for (size_t d = rank; d-- > 0;) {
     int t = -1;
     for (int i = 0; i < g.rank(); ++i)
@@ -65,12 +64,11 @@ std::optional<BoxPlan> plan_boxes(Lowering& l, const Part& global, const Part& s
     if (t < 0) continue;
     int64_t extent = global.shape[t], most = std::min(kMostBox, extent);
     if (d + 1 == rank && *span) most = std::min<int64_t>(most, *span * 8 / bits);
-    int64_t run = grows ? std::min(dense_run(s, t, step, extent), most) : 1;
+    int64_t run = std::min(dense_run(s, t, step, extent), most);
     while (extent % run) --run;
     plan.need.box[d] = static_cast<uint32_t>(run);
     plan.count[d] = extent / run;
     step *= run;
-    if (run != extent) grows = false;
   }
   int64_t inner = plan.need.box[rank - 1] * bits;
   if (inner % 128)
