@@ -2,28 +2,17 @@
 #include "isa/layout_ops.h"
 #include "isa/numerics.h"
 #include "jit/lower/lowering.h"
+#include "jit/tile/shared_plan.h"
 
 namespace tess::jit {
 
-// Where each shared tile lies. One after the other, aligned to what swizzles and descriptors need;
-// what instructions need for themselves comes last.
+// What instructions need for themselves comes behind the tiles.
 void Lowering::plan_shared() {
   shared_place_.assign(k_.values.size(), 0);
-  uint32_t at = 0;
-  for (const Inst& i : k_.code) {
-    if (i.op != Op::smem) continue;
-    uint32_t v = k_.results(i)[0].index();
-    const Layout* layout = memory_layout(v);
-    if (!layout) return;
-    DType t = k_.values[v].type.dtype;
-    int64_t bits = t.is_bool() ? 8 : t.bits;
-    int64_t bytes = (extent_of(*layout) * bits + 7) / 8;
-    uint32_t align = layout->bits.identity() ? 128 : 1024;
-    at = (at + align - 1) / align * align;
-    shared_place_[v] = at;
-    at += static_cast<uint32_t>(bytes);
-  }
-  scratch_at_ = (at + 127) / 128 * 128;
+  auto plan = plan_shared_memory(m_, k_, info_, OverlapPrice::free);
+  if (!plan) return fail(plan.error());
+  for (const SharedTile& t : plan->tiles) shared_place_[t.value] = static_cast<uint32_t>(t.place);
+  scratch_at_ = static_cast<uint32_t>((plan->bytes + 127) / 128 * 128);
 }
 
 LOWER(smem) {

@@ -6,6 +6,7 @@
 
 #include "isa/regions.h"
 #include "isa/verify_kernel.h"
+#include "jit/tile/shared_plan.h"
 
 namespace tess::jit {
 namespace {
@@ -25,13 +26,6 @@ bool holds_copies(const Layout& l) {
   int64_t elements = 1;
   for (int64_t s : l.shape) elements *= s;
   return input_size(l) > elements;
-}
-
-bool meet(const Touches& a, const Touches& b) {
-  for (const Touch& x : a)
-    for (const Touch& y : b)
-      if (x.root == y.root && (x.key.empty() || x.key != y.key)) return true;
-  return false;
 }
 
 // What they did since they last met.
@@ -75,8 +69,10 @@ struct Pending {
 
 class Placer {
  public:
-  Placer(const Module& m, const Kernel& k, const KernelInfo& info)
-      : k_(k), info_(info), regions_(k), layout_(k.values.size(), -1) {
+  // `pairs`: only tiles that take each other's place are looked at; null: all memory, each tile
+  // against itself.
+  Placer(const Module& m, const Kernel& k, const KernelInfo& info, const SharedPairs* pairs)
+      : k_(k), info_(info), pairs_(pairs), regions_(k), layout_(k.values.size(), -1) {
     auto layouts = parse_layouts(m);
     copies_.assign(m.layouts.size(), true);
     for (size_t i = 0; layouts && i < layouts->size(); ++i)
@@ -95,7 +91,21 @@ class Placer {
   }
 
  private:
+  bool meet(const Touches& a, const Touches& b) const {
+    for (const Touch& x : a)
+      for (const Touch& y : b) {
+        if (pairs_ ? pairs_->contains({std::min(x.root, y.root), std::max(x.root, y.root)})
+                   : x.root == y.root && (x.key.empty() || x.key != y.key))
+          return true;
+      }
+    return false;
+  }
+
   bool tracked(uint32_t root) const {
+    if (pairs_)
+      return std::any_of(pairs_->begin(), pairs_->end(), [&](const auto& pair) {
+        return pair.first == root || pair.second == root;
+      });
     const Type& t = k_.values[root].type;
     if (t.space == Space::shared) return true;
     if (t.space != Space::global || root >= k_.params.size()) return false;
@@ -257,6 +267,7 @@ class Placer {
   };
   const Kernel& k_;
   const KernelInfo& info_;
+  const SharedPairs* pairs_;
   Regions regions_;
   std::vector<int64_t> layout_;  // by value; -1: none
   std::vector<bool> copies_;     // by layout: some element is in several threads
@@ -265,31 +276,44 @@ class Placer {
   bool recording_ = true;
 };
 
+void insert_barriers(Kernel& k, const std::vector<uint32_t>& before) {
+  std::vector<Inst> code;
+  size_t next = 0;
+  for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
+    if (next < before.size() && before[next] == pc) {
+      Inst barrier;
+      barrier.op = Op::barrier;
+      barrier.first_ref = static_cast<uint32_t>(k.refs.size());
+      barrier.first_attr = static_cast<uint32_t>(k.attrs.size());
+      barrier.loc = k.code[pc].loc;
+      code.push_back(barrier);
+      ++next;
+    }
+    code.push_back(k.code[pc]);
+  }
+  k.code = std::move(code);
+}
+
 }  // namespace
+
+std::vector<uint32_t> barriers_between(const Module& m, const Kernel& k, const KernelInfo& info,
+                                       const SharedPairs& pairs) {
+  return Placer(m, k, info, &pairs).run();
+}
 
 Module place_barriers(const VerifiedModule& module, size_t kernel) {
   Module out = module.module();
-  Kernel k = module.kernel(kernel);
-  if (!k.sync_manual) {
-    std::vector<uint32_t> before = Placer(module.module(), k, module.info(kernel)).run();
-    std::vector<Inst> code;
-    size_t next = 0;
-    for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
-      if (next < before.size() && before[next] == pc) {
-        Inst barrier;
-        barrier.op = Op::barrier;
-        barrier.first_ref = static_cast<uint32_t>(k.refs.size());
-        barrier.first_attr = static_cast<uint32_t>(k.attrs.size());
-        barrier.loc = k.code[pc].loc;
-        code.push_back(barrier);
-        ++next;
-      }
-      code.push_back(k.code[pc]);
-    }
-    k.code = std::move(code);
-    k.sync_manual = true;
-  }
-  out.kernels = {std::move(k)};
+  out.kernels = {module.kernel(kernel)};
+  Kernel& k = out.kernels[0];
+  if (k.sync_manual) return out;
+  insert_barriers(k, Placer(out, k, module.info(kernel), nullptr).run());
+  k.sync_manual = true;
+  Diagnostics none;
+  std::optional<VerifiedModule> placed = verify(out, none);
+  if (!placed) return out;  // the next step says what is wrong
+  auto plan = plan_shared_memory(out, k, placed->info(0), OverlapPrice::outside_loops);
+  if (!plan) return out;
+  insert_barriers(k, barriers_between(out, k, placed->info(0), overlapping(*plan)));
   return out;
 }
 

@@ -4,11 +4,23 @@
 // Asynchronous copies count as writes when their wait has passed. What mbarriers and named barriers
 // order needs none. Pure; deterministic.
 #pragma once
+#include <set>
+#include <utility>
+#include <vector>
+
 #include "isa/verify.h"
 
 namespace tess::jit {
 
 // One kernel, alone, with every barrier written and `sync manual`; as it is if it says so already.
+// Shared tiles that are never alive together may then lie on each other (shared_plan.h): where that
+// costs barriers outside of loops only, those are placed too.
 Module place_barriers(const VerifiedModule& module, size_t kernel);
+
+// Shared tiles with bytes in common, by the values that declare them, the lesser first.
+using SharedPairs = std::set<std::pair<uint32_t, uint32_t>>;
+// The instructions before which a barrier is missing because such tiles take each other's place.
+std::vector<uint32_t> barriers_between(const Module& m, const Kernel& k, const KernelInfo& info,
+                                       const SharedPairs& pairs);
 
 }  // namespace tess::jit
