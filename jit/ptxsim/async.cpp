@@ -16,6 +16,11 @@ bool async_start(Warp& w, std::unique_ptr<AsyncOp> a) {
   if (mode == AsyncMode::eager) return a->run();
   if (mode == AsyncMode::random) {
     a->due = c.steps + c.random.below(c.random.below(3) == 0 ? 4096 : 96);
+    // A warpgroup's wgmma add to their accumulators one after the other.
+    if (a->ends == AsyncOp::Ends::wgmma_group)
+      for (const auto& earlier : c.pending)
+        if (earlier->warp == a->warp && earlier->ends == a->ends)
+          a->due = std::max(a->due, earlier->due);
     c.next_async = std::min(c.next_async, a->due);
   }
   c.pending.push_back(std::move(a));
