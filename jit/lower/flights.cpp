@@ -85,8 +85,7 @@ class Walk {
       for (auto [other, a] : s.age) before.push_back(other);
       out_.before[pc] = std::move(before);
       s.age[pc] = -1;
-    }
-    else touch(pc, inst, s);
+    } else touch(pc, inst, s);
     if (inst.op == Op::wgmma_commit)
       for (auto& [site, a] : s.age) ++a;
     if (inst.op == Op::wgmma_wait) {

@@ -86,7 +86,7 @@ LOWER(mbar_wait) {
   Operand parity = phase_parity(l, b);
   if (!negative.is_imm()) e.begin_if(e.not_(negative));
   e.begin_loop();
-  std::string opcode = !l.has_arch(90)  ? "mbarrier.test_wait.parity.shared::cta.b64"
+  std::string opcode = !l.has_arch(90) ? "mbarrier.test_wait.parity.shared::cta.b64"
                        : in_cluster(l) ? "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64"
                                        : "mbarrier.try_wait.parity.shared::cta.b64";
   Operand done = e.form1(opcode, {b.address, b32(0), parity});

@@ -58,7 +58,8 @@ SharedOrigin shared_origin(Lowering& l, const Part& part) {
   o.dim = v.dim;
   o.valid = v.memory != nullptr;
   if (!o.valid) return o;
-  int64_t bits = element_bits(v.type), constant = v.memory->offset.empty() ? 0 : v.memory->offset[0];
+  int64_t bits = element_bits(v.type),
+          constant = v.memory->offset.empty() ? 0 : v.memory->offset[0];
   Operand moving = b32(0);
   int64_t divisor = int64_t{1} << 30;  // elements
   for (size_t s = 0; s < v.start.size(); ++s) {
@@ -76,12 +77,14 @@ SharedOrigin shared_origin(Lowering& l, const Part& part) {
     for (size_t d = 0; d < v.dim.size(); ++d)
       if (v.dim[d] == static_cast<int>(s)) extent = part.shape[static_cast<int>(d)];
     int64_t step = v.start_divisor[s];
-    if (digits.size() > 1 && extent > 1 && step % static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(extent))))
+    if (digits.size() > 1 && extent > 1 &&
+        step % static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(extent))))
       o.valid = false;
     int64_t below = 1;
     for (size_t g = 0; g < digits.size(); ++g) {
       Operand x = e.op(BlockOp::udiv, {at, b32(static_cast<uint64_t>(below))});
-      if (g + 1 < digits.size()) x = e.op(BlockOp::urem, {x, b32(static_cast<uint64_t>(digits[g]->size))});
+      if (g + 1 < digits.size())
+        x = e.op(BlockOp::urem, {x, b32(static_cast<uint64_t>(digits[g]->size))});
       int64_t by = digits[g]->out[0];
       int64_t moved = std::max<int64_t>(1, step / below);
       if (!(step % (below * digits[g]->size) == 0 && g + 1 < digits.size()))

@@ -14,8 +14,8 @@ std::optional<int> swizzle_span(const Layout& memory, DType type);
 // A part of a shared tile: `address` of its first element before the swizzle, from which element
 // `index` (by dimension of the part) lies `linear(index)` elements away, constant starts included.
 struct SharedOrigin {
-  bool valid = false;  // moving starts do not carry into the coordinates
-  Operand address;     // b32
+  bool valid = false;   // moving starts do not carry into the coordinates
+  Operand address;      // b32
   int64_t divisor = 1;  // bytes that what moves in the address is known to be a multiple of
   const Layout* memory = nullptr;
   std::vector<int> dim;

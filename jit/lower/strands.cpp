@@ -109,7 +109,8 @@ void Lowering::find_async_memory() {
     if (is_async(i.op)) continue;
     for (size_t a = 0; a < i.n_args; ++a) {
       Ref r = k_.args(i)[a];
-      bool writes = operand_writes(op, a).value_or(false) || (op.effect == tess::Effect::atomic && a == 0);
+      bool writes =
+          operand_writes(op, a).value_or(false) || (op.effect == tess::Effect::atomic && a == 0);
       if (!writes || !(r.is_access() || r.is_value())) continue;
       auto region = regions.of(r);
       if (!region || !touched.contains(regions.root(region->base))) continue;
@@ -221,8 +222,8 @@ void Lowering::begin_section() {
   section_scratch_.push_back(0);
   section_strands_.push_back(s.strands);
   // The same in all lanes, and known to be.
-  Operand warp = e_.form1("shfl.sync.idx.b32", {e_.lshr(e_.op(BlockOp::tid, {}), 5), b32(0), b32(31),
-                                                b32(0xffffffff)});
+  Operand warp = e_.form1("shfl.sync.idx.b32",
+                          {e_.lshr(e_.op(BlockOp::tid, {}), 5), b32(0), b32(31), b32(0xffffffff)});
   Operand mine = pred(true);
   if (begin > 0) mine = e_.op(BlockOp::ule, {b32(begin), warp});
   if (end < k_.warps) mine = e_.and_(mine, e_.ult(warp, b32(end)));
@@ -235,7 +236,8 @@ void Lowering::begin_section() {
     size_t at = 0;
     auto run = [&](size_t from) {
       for (uint32_t n = 0; n < s.strands; ++n)
-        if (from + n >= free_barriers_.size() || free_barriers_[from + n] != free_barriers_[from] + n)
+        if (from + n >= free_barriers_.size() ||
+            free_barriers_[from + n] != free_barriers_[from] + n)
           return false;
       return true;
     };

@@ -11,10 +11,10 @@ namespace tess::jit {
 namespace {
 
 struct BoxPlan {
-  TensorMapNeed need;                  // box by dimension of the tensor, outermost first
-  std::vector<int64_t> count;          // boxes, by dimension of the tensor
-  std::vector<int> tile_dim;           // by dimension of the tensor: of the tile, -1 a point
-  int64_t bytes = 0;                   // of one box
+  TensorMapNeed need;          // box by dimension of the tensor, outermost first
+  std::vector<int64_t> count;  // boxes, by dimension of the tensor
+  std::vector<int> tile_dim;   // by dimension of the tensor: of the tile, -1 a point
+  int64_t bytes = 0;           // of one box
 };
 
 constexpr int64_t kMostBox = 256;
@@ -45,8 +45,10 @@ std::optional<BoxPlan> plan_boxes(Lowering& l, const Part& global, const Part& s
   if (rank > 5) return fail("a tensor map has at most 5 dimensions");
   if (!s.memory || s.space != Space::shared) return fail("the tile is not in shared memory");
   std::optional<int> span = swizzle_span(*s.memory, s.type);
-  if (!span) return fail("the tile's swizzle is none that tensor maps know",
-                         "leave the layout out, or write Sw<3,3,3> (16-bit elements), Sw<2,3,3> or Sw<1,3,3>");
+  if (!span)
+    return fail(
+        "the tile's swizzle is none that tensor maps know",
+        "leave the layout out, or write Sw<3,3,3> (16-bit elements), Sw<2,3,3> or Sw<1,3,3>");
   plan.need.param = g.root;
   plan.need.swizzle = *span == 128  ? TensorSwizzle::b128
                       : *span == 64 ? TensorSwizzle::b64
@@ -90,7 +92,8 @@ Operand coordinate_word(Lowering& l, Operand at, int64_t add, int64_t bits, bool
   }
   if (at.type == RegClass::b64) at = e.trunc(at);
   at = e.add(at, b32(static_cast<uint64_t>(add)));
-  if (innermost && bits < 8) at = e.op(BlockOp::sdiv, {e.mul(at, b32(static_cast<uint64_t>(bits))), b32(8)});
+  if (innermost && bits < 8)
+    at = e.op(BlockOp::sdiv, {e.mul(at, b32(static_cast<uint64_t>(bits))), b32(8)});
   return at;
 }
 
@@ -129,7 +132,8 @@ void for_each_box(Lowering& l, const Transfer& t, Body body) {
   size_t rank = g.start.size();
   int64_t bits = s.type.is_bool() ? 8 : s.type.bits;
   SharedOrigin origin = shared_origin(l, t.shared);
-  if (!origin.valid) return l.unsupported("the place of the tile in shared memory is not known to be aligned");
+  if (!origin.valid)
+    return l.unsupported("the place of the tile in shared memory is not known to be aligned");
   std::vector<int64_t> at(rank, 0);
   for (;;) {
     std::vector<int64_t> index(static_cast<size_t>(s.rank()), 0);
@@ -139,7 +143,8 @@ void for_each_box(Lowering& l, const Transfer& t, Body body) {
       if (t.plan.tile_dim[d] >= 0) index[static_cast<size_t>(t.plan.tile_dim[d])] = first;
       coordinates.push_back(coordinate_word(l, g.start[d], first, bits, d + 1 == rank));
     }
-    Operand place = e.add(origin.address, b32(static_cast<uint64_t>(origin.linear(index) * bits / 8)));
+    Operand place =
+        e.add(origin.address, b32(static_cast<uint64_t>(origin.linear(index) * bits / 8)));
     body(place, coordinates);
     size_t d = rank;
     while (d > 0 && ++at[d - 1] == t.plan.count[d - 1]) at[--d] = 0;
@@ -155,7 +160,9 @@ std::optional<Operand> cache_policy(const Lowering& l) {
   return {};
 }
 
-std::string dimensions(const Transfer& t) { return std::to_string(t.global.view.start.size()) + "d"; }
+std::string dimensions(const Transfer& t) {
+  return std::to_string(t.global.view.start.size()) + "d";
+}
 
 }  // namespace
 
@@ -166,7 +173,8 @@ LOWER(tma_load) {
   BarrierUse b = barrier_use(l, 2);
   std::optional<Operand> mask;
   if (l.has_arg(3)) mask = l.scalar(3);
-  std::string opcode = "cp.async.bulk.tensor." + dimensions(*t) + ".shared::cluster.global.tile.mbarrier::complete_tx::bytes";
+  std::string opcode = "cp.async.bulk.tensor." + dimensions(*t) +
+                       ".shared::cluster.global.tile.mbarrier::complete_tx::bytes";
   if (mask) opcode += ".multicast::cluster";
   std::optional<Operand> policy = cache_policy(l);
   if (policy) opcode += ".L2::cache_hint";
@@ -224,8 +232,8 @@ LOWER(tma_reduce) {
       {AttrTag::op_and, "and"}, {AttrTag::op_or, "or"},   {AttrTag::op_xor, "xor"}};
   for (auto [tag, word] : kOps)
     if (l.has(tag))
-      return store_boxes(l, std::string("cp.reduce.async.bulk.tensor.Nd.global.shared::cta.") + word +
-                                ".tile.bulk_group");
+      return store_boxes(l, std::string("cp.reduce.async.bulk.tensor.Nd.global.shared::cta.") +
+                                word + ".tile.bulk_group");
 }
 
 // Groups belong to the thread that issued their copies.

@@ -1,9 +1,9 @@
 // wgmma: descriptors from the shared tiles' layouts, accumulators in place.
 //
 // A warpgroup multiplies 64 rows of A by n columns of B, 256 bits of k at a time. Its accumulators
-// are variables that only the instruction itself, and what stands behind the wait, may touch. So the
-// wait names them, and registers of A are copied into ones of the instruction's own behind a wait for
-// the last use of those.
+// are variables that only the instruction itself, and what stands behind the wait, may touch. So
+// the wait names them, and registers of A are copied into ones of the instruction's own behind a
+// wait for the last use of those.
 #include <algorithm>
 
 #include "isa/layout_atoms.h"
@@ -39,7 +39,7 @@ struct Operand2d {
   bool mn_major = false;
   int64_t leading = 0, stride = 0;  // bytes
   int bytes = 2;
-  bool mn_first = false;  // A: [mn, k]; B: [k, mn]
+  bool mn_first = false;                   // A: [mn, k]; B: [k, mn]
   std::vector<int64_t> along_mn, along_k;  // elements
 };
 
@@ -107,7 +107,8 @@ std::optional<Operand2d> shared_operand(Lowering& l, size_t arg, bool is_a, int6
   o.origin = shared_origin(l, part);
   if (!o.origin.valid) return fail("where the tile begins is not known to be aligned");
   int64_t atom = o.span ? 8 * o.span : 16;
-  if (o.origin.divisor % atom) return fail("where the tile begins is not a multiple of its swizzle");
+  if (o.origin.divisor % atom)
+    return fail("where the tile begins is not a multiple of its swizzle");
   o.mn_first = is_a;
   int mn_dim = is_a ? 0 : 1;
   o.along_mn = offsets_along(o.origin, mn_dim, part.shape[mn_dim]);
@@ -140,7 +141,8 @@ Operand group_offset(Lowering& l, const TileLayout& acc, const Operand2d& o, int
   for (int64_t g = 1; 4 * g < acc.warps; ++g) {
     int64_t bytes = o.along_mn[static_cast<size_t>(at(4 * g) - at(0))] * o.bytes;
     if (bytes || !(out.is_imm() && out.bits == 0))
-      out = e.sel(e.eq(e.lshr(l.warp(), 2), b32(static_cast<uint64_t>(g))), b32(static_cast<uint64_t>(bytes)), out);
+      out = e.sel(e.eq(e.lshr(l.warp(), 2), b32(static_cast<uint64_t>(g))),
+                  b32(static_cast<uint64_t>(bytes)), out);
   }
   return out;
 }
@@ -170,9 +172,11 @@ void wait_for_wgmma(Lowering& l, uint32_t groups, const std::vector<uint32_t>& l
   bool waited = false;
   for (int c = 0; c < 2; ++c)
     for (size_t first = 0; first < held[c].size(); first += kMost) {
-      std::vector<Operand> part(held[c].begin() + static_cast<std::ptrdiff_t>(first),
-                                held[c].begin() + static_cast<std::ptrdiff_t>(std::min(held[c].size(), first + kMost)));
-      e.form_in_place(c ? "wgmma.wait_group.sync.aligned.~b" : "wgmma.wait_group.sync.aligned.~f", part, {b32(groups)});
+      std::vector<Operand> part(
+          held[c].begin() + static_cast<std::ptrdiff_t>(first),
+          held[c].begin() + static_cast<std::ptrdiff_t>(std::min(held[c].size(), first + kMost)));
+      e.form_in_place(c ? "wgmma.wait_group.sync.aligned.~b" : "wgmma.wait_group.sync.aligned.~f",
+                      part, {b32(groups)});
       waited = true;
     }
   if (!waited) e.form("wgmma.wait_group.sync.aligned", {b32(groups)});
@@ -210,7 +214,9 @@ LOWER(wgmma) {
   std::optional<Pieces> c;
   int64_t n = 0;
   for (int64_t width = std::min<int64_t>(256, type.shape[1]); width >= 8 && !c; width -= 8) {
-    if (type.shape[1] % width || (type.dtype.is_int() && width > 32 && width % 16) || (type.dtype.is_int() && width == 40)) continue;
+    if (type.shape[1] % width || (type.dtype.is_int() && width > 32 && width % 16) ||
+        (type.dtype.is_int() && width == 40))
+      continue;
     auto atom = named_atom("wgmma.m64n" + std::to_string(width) + ".C");
     if (!atom) continue;
     c = pieces_of(l, *layout, *atom, 64, static_cast<int>(width));
@@ -223,7 +229,8 @@ LOWER(wgmma) {
   if (a_in_registers) {
     auto atom = named_atom("wgmma.m64k" + std::to_string(step) + "." + fragment_word(ta) + ".A");
     if (atom) pa = pieces_of(l, *a.layout, *atom, 64, static_cast<int>(step));
-    if (!pa) return l.unsupported("A's layout is not the fragment of wgmma", "leave the layout out");
+    if (!pa)
+      return l.unsupported("A's layout is not the fragment of wgmma", "leave the layout out");
   }
   std::optional<Operand2d> sa, sb = shared_operand(l, 1, false, n, step);
   if (!a_in_registers) sa = shared_operand(l, 0, true, 64, step);
@@ -272,8 +279,9 @@ LOWER(wgmma) {
   l.publish();
   e.form("wgmma.fence.sync.aligned", {});
   std::string acc_word = type.dtype == dt::f16_ ? "f16" : type.dtype.is_int() ? "s32" : "f32";
-  std::string opcode = "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k" + std::to_string(step) +
-                       "." + acc_word + "." + type_word(ta) + "." + type_word(tb) + (a_in_registers ? "" : ".~ss");
+  std::string opcode = "wgmma.mma_async.sync.aligned.m64n" + std::to_string(n) + "k" +
+                       std::to_string(step) + "." + acc_word + "." + type_word(ta) + "." +
+                       type_word(tb) + (a_in_registers ? "" : ".~ss");
   int64_t per_c = type.dtype == dt::f16_ ? 2 : 1;
   Operand group_a = b32(0), group_b = group_offset(l, *layout, *sb, 1);
   if (sa) group_a = group_offset(l, *layout, *sa, 0);
