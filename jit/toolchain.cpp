@@ -5,6 +5,7 @@
 #include "jit/nvptx/nvptx.h"
 #include "jit/tile/barriers.h"
 #include "jit/tile/infer.h"
+#include "jit/tile/pipeline.h"
 
 namespace tess::jit {
 namespace {
@@ -16,12 +17,23 @@ Result<Module> layouts(const VerifiedModule& module, size_t kernel, const Compil
   return std::move(inferred.module);
 }
 
+// Bytes of shared memory that one block can have.
+int64_t shared_limit(int arch) {
+  return arch == 80 ? 163 << 10 : arch == 89 ? 99 << 10 : 227 << 10;
+}
+
+Result<Module> pipeline(const VerifiedModule& module, size_t kernel,
+                        const CompileOptions& options) {
+  return pipeline_loops(module, kernel, shared_limit(options.target.arch));
+}
+
 Result<Module> barriers(const VerifiedModule& module, size_t kernel, const CompileOptions&) {
   return place_barriers(module, kernel);
 }
 
 constexpr TilePass kPasses[] = {
     {"layouts", "every tile gets a layout; conversions where they cannot agree", layouts},
+    {"pipeline", "loads of pipelined loops run ahead through rings of shared tiles", pipeline},
     {"barriers", "barriers stand where threads of one strand depend on each other", barriers},
 };
 

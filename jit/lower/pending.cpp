@@ -3,9 +3,6 @@
 
 namespace tess::jit {
 
-LOWER(copy_async) { l.unsupported("not compiled yet"); }
-LOWER(copy_async_commit) { l.unsupported("not compiled yet"); }
-LOWER(copy_async_wait) { l.unsupported("not compiled yet"); }
 LOWER(copy_bulk) { l.unsupported("not compiled yet"); }
 LOWER(red_async) { l.unsupported("not compiled yet"); }
 LOWER(grid_sync) { l.unsupported("not compiled yet"); }
