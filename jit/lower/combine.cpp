@@ -212,9 +212,14 @@ Words reshaped_words(Lowering& l, const Tile& t, const Shape& to, const TileLayo
           from[static_cast<size_t>(d)] = number % t.shape[d];
         return from;
       });
-  if (map.empty()) {
-    l.broken("the layouts need elements of other threads");
-    return Words(word_count(t.type, layout->registers), Operand::imm(0, word_class(t.type)));
+  if (map.empty()) {  // written layouts may want elements of other threads
+    ScratchArray all(l, t.type, t.shape.elements());
+    store_tile(l, all, t);
+    std::vector<Operand> out = load_elements(l, all, *layout, zero_element(t.type), [&](int64_t r) {
+      return element_number(l, *layout, to, r);
+    });
+    l.barrier();
+    return l.pack(t.type, out);
   }
   return l.permuted(t.type, t.words, t.layout->registers, map);
 }

@@ -112,9 +112,7 @@ LOWER(bitcast) {
 }
 
 // A thread's bits are one stream.
-LOWER(view) {
-  l.set(0, words_of_bits(l, l.result_type().dtype, bit_words(l, l.arg(0).words)));
-}
+LOWER(view) { l.set(0, words_of_bits(l, l.result_type().dtype, bit_words(l, l.arg(0).words))); }
 
 LOWER(relayout) {
   Tile a = l.arg(0);
