@@ -56,6 +56,10 @@ bool aligned_to(const Part& part, const TileLayout& l, int d, int64_t run) {
   return true;
 }
 
+const char* space_word(const MemoryView& v) {
+  return v.space == Space::global ? "global" : v.remote ? "shared::cluster" : "shared";
+}
+
 // Pieces of memory, in order, gathered into words.
 struct Stream {
   Lowering& l;
@@ -210,7 +214,7 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
     Operand shift = e.shl(low, 3);
     Operand new_bits = e.form1("shl.b32", {value, shift});
     Operand changed = e.form1("shl.b32", {keep, shift});
-    std::string space = global ? "global" : "shared";
+    std::string space = space_word(v);
     Operand seen = e.variable(RegClass::b32, "seen");
     // A plain read would race with the others' exchanges.
     e.assign(seen, global ? e.form1("ld.relaxed.gpu.global.b32", {word, b32(0)})
@@ -240,8 +244,8 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
                    l.kernel().params[v.root].dir == Direction::in &&
                    !l.kernel().params[v.root].may_alias;
   DType memory_type = v.type.is_bool() ? dt::u8_ : v.type;
-  std::string opcode = fmt::format("ld.{}{}{}.", global ? "global" : "shared",
-                                   immutable ? ".nc" : "", global ? cache_words(l, immutable) : "");
+  std::string opcode = fmt::format("ld.{}{}{}.", space_word(v), immutable ? ".nc" : "",
+                                   global ? cache_words(l, immutable) : "");
   Operand holds = l.holds_elements(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, like.shape, &layout);
@@ -360,8 +364,7 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   Addresser where(l, part, layout);
   bool global = v.space == Space::global;
   DType memory_type = v.type.is_bool() ? dt::u8_ : v.type;
-  std::string opcode =
-      fmt::format("st.{}{}.", global ? "global" : "shared", global ? cache_words(l, false) : "");
+  std::string opcode = fmt::format("st.{}{}.", space_word(v), global ? cache_words(l, false) : "");
   Operand holds = writer ? *writer : l.is_first_copy(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, value.shape, &layout);

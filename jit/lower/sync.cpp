@@ -1,8 +1,74 @@
-// Threads of a strand, and blocks, waiting for each other.
+// Threads of a strand, blocks of a cluster and of a grid, and kernels waiting for each other.
 #include "jit/lower/lowering.h"
 
 namespace tess::jit {
+namespace {
+
+Operand grid_counter(Lowering& l) {
+  BlockKernel& b = l.emit().kernel();
+  size_t number = 0;
+  while (number < b.params.size() && b.params[number].kind != ParamKind::grid_state) ++number;
+  if (number == b.params.size()) {
+    BlockParam p;
+    p.kind = ParamKind::grid_state;
+    p.type = RegClass::b64;
+    p.name = "grid_state";
+    b.params.push_back(p);
+  }
+  return l.emit().op(BlockOp::param, {b32(number)}, RegClass::b64);
+}
+
+}  // namespace
 
 LOWER(barrier) { l.barrier(); }
+
+LOWER(fence_proxy) {
+  if (l.has_arch(90)) l.emit().form("fence.proxy.async", {});
+}
+
+LOWER(inputs_wait) {
+  if (l.has_arch(90)) l.emit().form("griddepcontrol.wait", {});
+}
+LOWER(outputs_ready) {
+  if (l.has_arch(90)) l.emit().form("griddepcontrol.launch_dependents", {});
+}
+
+LOWER(cluster_sync) {
+  if (l.kernel().cluster <= 1) return l.barrier();
+  if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
+  l.emit().form("barrier.cluster.arrive.release.aligned", {});
+  l.emit().form("barrier.cluster.wait.acquire.aligned", {});
+}
+
+// One word counts arrivals over all rounds. A block's ticket says which round it is in, and the
+// round ends when as many blocks have come as there are.
+LOWER(grid_sync) {
+  Emit& e = l.emit();
+  Operand counter = grid_counter(l);
+  Operand blocks = e.mul(e.mul(e.op(BlockOp::nctaid_x, {}), e.op(BlockOp::nctaid_y, {})),
+                         e.op(BlockOp::nctaid_z, {}));
+  l.barrier();
+  e.begin_if(e.eq(l.thread(), b32(0)));
+  Operand ticket = e.form1("atom.acq_rel.gpu.global.add.u32", {counter, b32(0), b32(1)});
+  Operand round = e.op(BlockOp::udiv, {ticket, blocks});
+  Operand target = e.mul(e.add(round, b32(1)), blocks);
+  e.begin_loop();
+  Operand seen = e.form1("ld.acquire.gpu.global.b32", {counter, b32(0)});
+  e.control(BlockOp::break_if, {e.sle(b32(0), e.sub(seen, target))});
+  e.form("nanosleep.u32", {b32(64)});
+  e.begin_latch();
+  e.end();
+  e.end();
+  l.barrier();
+}
+
+// The same tile or barriers in another block: an address of the cluster's shared memory.
+LOWER(cluster_map) {
+  if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
+  MemoryView v = l.part_of_arg(0).view;
+  v.base = l.emit().form1("mapa.shared::cluster.u32", {v.base, l.arg(1).words[0]});
+  v.remote = true;
+  l.set_view(0, std::move(v));
+}
 
 }  // namespace tess::jit
