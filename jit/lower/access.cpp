@@ -285,11 +285,9 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
       // What a piece reads as where it is not loaded.
       Words pads;
       if (plan.unit) {
-        int64_t elements = (last - first);
-        pads = l.pack(
-            memory_type,
-            std::vector<Operand>(static_cast<size_t>(elements),
-                                 l.elements(memory_type, l.constant_tile(pad_code).words, 1)[0]));
+        size_t elements = static_cast<size_t>(last - first);
+        Operand code = Operand::imm(pad_code.code, element_class(memory_type));
+        pads = l.pack(memory_type, std::vector<Operand>(elements, code));
       }
       for (int64_t i = 0; i < count; ++i) {
         Operand var = e.variable(unit.type, "loaded");
