@@ -20,7 +20,11 @@ Operand grid_counter(Lowering& l) {
 
 }  // namespace
 
-LOWER(barrier) { l.barrier(); }
+// What asynchronous operations read next was written by ordinary ones.
+LOWER(barrier) {
+  l.publish();
+  l.barrier();
+}
 
 LOWER(fence_proxy) {
   if (l.has_arch(90)) l.emit().form("fence.proxy.async", {});
