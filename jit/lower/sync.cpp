@@ -40,6 +40,7 @@ LOWER(outputs_ready) {
 LOWER(cluster_sync) {
   if (l.kernel().cluster <= 1) return l.barrier();
   if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
+  l.publish();
   l.emit().form("barrier.cluster.arrive.release.aligned", {});
   l.emit().form("barrier.cluster.wait.acquire.aligned", {});
 }
