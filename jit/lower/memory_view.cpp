@@ -13,59 +13,12 @@ namespace {
 constexpr int64_t kAnything = int64_t{1} << 30;  // what divides 0
 
 int64_t common(int64_t a, int64_t b) { return std::gcd(a, b); }
-int64_t product(int64_t a, int64_t b) {
-  return a >= kAnything / std::max<int64_t>(b, 1) ? kAnything : a * b;
-}
 
 }  // namespace
 
 int64_t Lowering::host_divisor(const HostExpr& e) const {
-  std::vector<std::pair<int64_t, std::optional<int64_t>>> stack;  // divisor; the value if constant
-  for (const HostToken& t : e.tokens) {
-    if (t.op == HostOp::constant) {
-      stack.push_back({t.value ? std::abs(t.value) : kAnything, t.value});
-      continue;
-    }
-    if (t.op == HostOp::param) {
-      const Param& p = k_.params[static_cast<size_t>(t.value)];
-      stack.push_back(
-          {p.dir == Direction::let ? common(host_divisor(p.let), kAnything) : p.divisible, {}});
-      if (p.dir == Direction::let) stack.back().first = std::max(stack.back().first, p.divisible);
-      continue;
-    }
-    int arity = host_op_arity(t.op);
-    if (arity == 0) {
-      stack.push_back({1, {}});
-      continue;
-    }
-    auto b = stack.back();
-    if (arity == 2) stack.pop_back();
-    auto a = stack.back();
-    stack.pop_back();
-    int64_t d = 1;
-    switch (t.op) {
-      case HostOp::add:
-      case HostOp::sub:
-      case HostOp::min:
-      case HostOp::max:
-        d = common(a.first, b.first);
-        break;
-      case HostOp::mul:
-        d = product(a.first, b.first);
-        break;
-      case HostOp::div:
-      case HostOp::cdiv:
-        if (b.second && *b.second > 0 && a.first % *b.second == 0) d = a.first / *b.second;
-        break;
-      case HostOp::neg:
-        d = a.first;
-        break;
-      default:
-        break;
-    }
-    stack.push_back({d, {}});
-  }
-  return stack.empty() ? 1 : stack.back().first;
+  int64_t d = tile::host_divisor(k_, e);
+  return d ? std::min(d, kAnything) : kAnything;
 }
 
 Operand Lowering::host_value(const HostExpr& e) {
@@ -210,6 +163,13 @@ Part Lowering::part_of(const Access& a) {
         int64_t first = static_cast<int32_t>(at.bits);
         inside |= at.type == RegClass::b32 && first >= 0 &&
                   first + n <= static_cast<int64_t>(bound.extent.bits);
+      }
+      if (!tile && index.kind != IndexKind::all) {
+        bool whole = from.root < k_.params.size() && from.root == a.base;
+        if (whole) inside |= facts_.within().holds(index.start, n, k_.params[a.base].shape[i]);
+        else if (bound.extent.is_imm())
+          inside |= facts_.within().holds(index.start, n,
+                                          HostExpr::of(static_cast<int64_t>(bound.extent.bits)));
       }
       if (bound.origin.type != bound.extent.type) {
         bound.origin = wide(bound.origin);

@@ -122,7 +122,8 @@ Facts::Contiguity Facts::contiguity(const Access& a) const {
   return c;
 }
 
-Facts::Facts(const Kernel& k) : k_(k), divisor_(k.values.size(), 1), memory_(k.values.size()) {
+Facts::Facts(const Kernel& k)
+    : k_(k), within_(k), divisor_(k.values.size(), 1), memory_(k.values.size()) {
   constexpr int64_t kWidest = 16;  // bytes
   for (uint32_t v = 0; v < k.params.size(); ++v) {
     const Param& p = k.params[v];

@@ -8,6 +8,7 @@
 
 #include "isa/module.h"
 #include "jit/tile/webs.h"
+#include "jit/tile/within.h"
 
 namespace tess::jit::tile {
 
@@ -21,6 +22,7 @@ class Facts {
   explicit Facts(const Kernel& k);
   int64_t divisor(Ref r) const;  // a power of two, at most 2^30
   const MemoryFacts& memory(uint32_t value) const { return memory_[value]; }
+  const Within& within() const { return within_; }
 
   // How an access lies in its tensor: the tile dimension that is contiguous (-1: none), and the
   // elements that every run along it is aligned to.
@@ -34,6 +36,7 @@ class Facts {
   int64_t of_inst(const Inst& inst) const;
   MemoryFacts of_view(const Inst& inst) const;
   const Kernel& k_;
+  Within within_;
   std::vector<int64_t> divisor_;     // by value
   std::vector<MemoryFacts> memory_;  // by value
 };
