@@ -97,7 +97,7 @@ Flow bulk(Warp& w, const Op& op, uint32_t mask) {
       if (races && src.shadow)
         race_async_access(w, op, l, src, size, false, Agent::bulk_read, true);
       if (races && dst.shadow)
-        race_async_access(w, op, l, dst, size, true, Agent::bulk_write, true);
+        race_async_access(w, op, l, dst, size, true, Agent::bulk_write, true, op.k[8] != 0);
       uint32_t byte_mask = op.a[4] == kNoRow ? 0xffff : w.row32(op.a[4])[l];
       std::function<bool()> move = [&w, &op, src, dst, size, byte_mask] {
         if (op.k[8]) {

@@ -71,11 +71,12 @@ RaceDomainPtr make_race_domain(Cluster& c, uint32_t warps, uint32_t blocks);
 void race_domain_deleter(RaceDomain*);
 
 // Accesses. `agent` other than thread: dated with the open group of that agent (cp_async, bulk) or
-// the slot given by race_copy_slot.
+// the slot given by race_copy_slot. `strong`: a reduction, each of whose elements is an atomic at
+// the scope of the device.
 void race_access(Warp& w, const Op& op, int lane, const Located& at, uint32_t bytes, Touch touch,
                  Scope scope);
 void race_async_access(Warp& w, const Op& op, int lane, const Located& at, uint32_t bytes,
-                       bool write, Agent agent, bool async_proxy);
+                       bool write, Agent agent, bool async_proxy, bool strong = false);
 // A copy that completes on an mbarrier: a slot for its accesses.
 struct CopySlot {
   uint32_t slot = 0, lane = 0, clock = 0;

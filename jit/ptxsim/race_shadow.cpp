@@ -301,7 +301,7 @@ void race_access(Warp& w, const Op& op, int lane, const Located& at, uint32_t by
 }
 
 void race_async_access(Warp& w, const Op& op, int lane, const Located& at, uint32_t bytes,
-                       bool write, Agent agent, bool async_proxy) {
+                       bool write, Agent agent, bool async_proxy, bool strong) {
   RaceDomain& d = *w.cluster->race;
   const ThreadClocks& t = d.of(w, lane);
   Mark m;
@@ -313,7 +313,8 @@ void race_async_access(Warp& w, const Op& op, int lane, const Located& at, uint3
   m.cluster = uint32_t(w.cluster->index);
   m.slot = uint16_t(agent_slot(d, agent, w.cluster_index));
   m.async = async_proxy;
-  Toucher x{w, d, t, lane, async_proxy, at.space == Space::shared ? 0 : 1, m, write, false};
+  if (strong) m.scope = uint8_t(Scope::gpu);
+  Toucher x{w, d, t, lane, async_proxy, at.space == Space::shared ? 0 : 1, m, write, strong};
   touch(x, op, at, bytes);
 }
 

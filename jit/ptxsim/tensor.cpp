@@ -159,7 +159,8 @@ bool locate_rows(Warp& w, const Op& op, int l, const Box& b, bool write, std::ve
       return false;
     if (w.cluster->race && rows[r].shadow) {
       if (slot) race_copy_access(w, op, l, *slot, rows[r], bytes, write);
-      else race_async_access(w, op, l, rows[r], bytes, write, Agent::bulk_write, true);
+      else
+        race_async_access(w, op, l, rows[r], bytes, write, Agent::bulk_write, true, op.k[8] != 0);
     }
   }
   return true;
