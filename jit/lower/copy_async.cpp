@@ -2,6 +2,7 @@
 // so far, zeros where the source is out of bounds; else an ordinary load and store at once.
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "jit/lower/access.h"
 #include "jit/tile/shapes.h"
@@ -37,8 +38,9 @@ CopyPlan plan_copy(Lowering& l, const Part& to, const Part& from, const TileLayo
 // Threads along the last dimension first, each with up to 16 bytes of it.
 const TileLayout* copy_layout(Lowering& l, DType type, const Shape& shape) {
   int64_t bits = type.is_bool() ? 8 : type.bits, last = shape[shape.rank - 1];
-  int64_t run = std::max<int64_t>(1, 128 / bits);
-  run = std::min(run & -run, last & -last);
+  // 16 bytes, or as many whole words as odd widths need.
+  int64_t run = 128 % bits == 0 ? 128 / bits : 32 / std::gcd<int64_t>(32, bits);
+  run = std::min(run, last & -last);
   Result<Layout> made =
       tile::wide_layout(shape, shape.rank - 1, run, static_cast<int>(l.strand().warps));
   if (made) return l.intern(*made);
