@@ -15,6 +15,25 @@ void Lowering::plan_shared() {
   scratch_at_ = static_cast<uint32_t>((plan->bytes + 127) / 128 * 128);
 }
 
+namespace {
+
+// Zeros in every word of a tile, by all threads of the strand.
+void clear(Lowering& l, Operand base, int64_t bytes) {
+  Emit& e = l.emit();
+  int64_t words = (bytes + 3) / 4, threads = int64_t{l.strand().warps} * 32;
+  Operand mine = e.shl(l.thread(), 2);
+  l.barrier();
+  for (int64_t first = 0; first < words; first += threads) {
+    bool all = first + threads <= words;
+    if (!all) e.begin_if(e.ult(l.thread(), b32(static_cast<uint64_t>(words - first))));
+    e.form("st.shared.b32", {e.add(base, mine), b32(static_cast<uint64_t>(first * 4)), b32(0)});
+    if (!all) e.end();
+  }
+  l.barrier();
+}
+
+}  // namespace
+
 LOWER(smem) {
   uint32_t value = l.result_value();
   const Type& type = l.result_type();
@@ -31,6 +50,7 @@ LOWER(smem) {
     v.start.push_back(b32(0));
     v.start_divisor.push_back(int64_t{1} << 30);
   }
+  if (has_shared_words(type)) clear(l, v.base, (extent_of(*v.memory) * type.dtype.bits + 7) / 8);
   l.set_view(0, std::move(v));
 }
 

@@ -77,7 +77,7 @@ class Lives {
       if (inst.op == Op::smem || inst.op == Op::mbar) {
         declared_[v] = pc;
         live_[v] = {pc, pc};
-        if (inst.op == Op::mbar) stay(v);
+        if (inst.op == Op::mbar || has_shared_words(k_.values[v].type)) stay(v);
       } else if (in_memory(k_.values[v].type) && inst.n_args) {
         // A name for parts of several tiles: each of them may be meant.
         Ref r = k_.args(inst)[0];
@@ -252,6 +252,11 @@ Result<SharedPlan> plan_shared_memory(const Module& m, const Kernel& k, const Ke
   Fit(m, k, info, price).run(plan.tiles);
   for (const SharedTile& t : plan.tiles) plan.bytes = std::max(plan.bytes, t.end());
   return plan;
+}
+
+bool has_shared_words(const Type& tile) {
+  return tile.space == Space::shared && !tile.dtype.is_bool() && tile.dtype.bits < 8 &&
+         tile.shape.rank > 0 && tile.shape[tile.shape.rank - 1] * tile.dtype.bits % 32 != 0;
 }
 
 SharedPairs overlapping(const SharedPlan& plan) {

@@ -6,7 +6,8 @@
 //     used in a loop that began after its declaration: the whole loop
 //     used in a `parallel`: the whole `parallel`
 //     touched by a copy or product in flight: up to the wait for all of them
-//     mbarriers, memory that peers or mbarriers complete: the whole kernel
+//     mbarriers, memory that peers or mbarriers complete, tiles whose rows share words: the whole
+//     kernel
 //
 // Pure; deterministic.
 #pragma once
@@ -46,6 +47,9 @@ enum class OverlapPrice : uint8_t {
 };
 Result<SharedPlan> plan_shared_memory(const Module& m, const Kernel& k, const KernelInfo& info,
                                       OverlapPrice price);
+// Whether elements of the tile's rows share 32-bit words with those of other rows: writing some of
+// them reads the rest, so that the tile is filled with zeros where it is declared.
+bool has_shared_words(const Type& tile);
 // Pairs of tiles with bytes in common.
 SharedPairs overlapping(const SharedPlan& plan);
 
