@@ -6,7 +6,9 @@
 #include <map>
 
 #include "isa/diag/tool.h"
+#include "jit/tile/barriers.h"
 #include "jit/tile/infer.h"
+#include "jit/tile/pipeline.h"
 
 namespace tess::jit {
 namespace {
@@ -48,9 +50,23 @@ std::string access_text(const AccessFact& a) {
 
 }  // namespace
 
+namespace {
+Result<VerifiedModule> checked(Module m) {
+  Diagnostics out;
+  auto verified = verify(std::move(m), out);
+  if (verified) return std::move(*verified);
+  for (Diagnostic& d : out)
+    if (find_diag(d.code)->severity == Severity::error) return std::move(d);
+  return make_diag(diag::internal_error, "a tile pass made what does not verify");
+}
+}  // namespace
+
 Result<Module> tile_program(const VerifiedModule& module, size_t kernel, std::string_view arch) {
   TESS_TRY(Inferred r, inferred(module, kernel, arch));
-  return std::move(r.module);
+  TESS_TRY(VerifiedModule laid_out, checked(std::move(r.module)));
+  TESS_TRY(VerifiedModule ahead,
+           checked(pipeline_loops(laid_out, 0, shared_memory_of(*find_sm(arch)))));
+  return place_barriers(ahead, 0);
 }
 
 Result<std::string> compiler_report(const VerifiedModule& module, size_t kernel,

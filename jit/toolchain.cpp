@@ -17,14 +17,9 @@ Result<Module> layouts(const VerifiedModule& module, size_t kernel, const Compil
   return std::move(inferred.module);
 }
 
-// Bytes of shared memory that one block can have.
-int64_t shared_limit(int arch) {
-  return arch == 80 ? 163 << 10 : arch == 89 ? 99 << 10 : 227 << 10;
-}
-
 Result<Module> pipeline(const VerifiedModule& module, size_t kernel,
                         const CompileOptions& options) {
-  return pipeline_loops(module, kernel, shared_limit(options.target.arch));
+  return pipeline_loops(module, kernel, shared_memory_of(sm_of(options.target.arch)));
 }
 
 Result<Module> barriers(const VerifiedModule& module, size_t kernel, const CompileOptions&) {

@@ -307,7 +307,10 @@ Module place_barriers(const VerifiedModule& module, size_t kernel) {
   Kernel& k = out.kernels[0];
   if (k.sync_manual) return out;
   insert_barriers(k, Placer(out, k, module.info(kernel), nullptr).run());
-  k.sync_manual = true;
+  // Fences between the proxies are the lowering's: where asynchronous ones occur, `auto` stays.
+  k.sync_manual = std::none_of(k.code.begin(), k.code.end(), [](const Inst& i) {
+    return op_info(i.op).arch == Arch::sm_90a;
+  });
   Diagnostics none;
   std::optional<VerifiedModule> placed = verify(out, none);
   if (!placed) return out;  // the next step says what is wrong

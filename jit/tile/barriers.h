@@ -2,7 +2,8 @@
 // before an access that an earlier access of the same strand, by another thread, conflicts with: a
 // read after a write, a write after a read or write, of one shared tile or tensor, round loops too.
 // Asynchronous copies count as writes when their wait has passed. What mbarriers and named barriers
-// order needs none. Pure; deterministic.
+// order needs none. A kernel of Hopper's asynchronous operations stays `sync auto`, which orders the
+// proxies. Pure; deterministic.
 #pragma once
 #include <set>
 #include <utility>

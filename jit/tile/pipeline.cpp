@@ -398,6 +398,10 @@ class Pipeliner {
 
 }  // namespace
 
+int64_t shared_memory_of(Sm sm) {
+  return (sm == Sm::sm_80 ? 163 : sm == Sm::sm_89 ? 99 : 227) * 1024;
+}
+
 Module pipeline_loops(const VerifiedModule& module, size_t kernel, int64_t shared_limit) {
   Module out = module.module();
   Kernel k = module.kernel(kernel);

@@ -16,8 +16,12 @@
 // Pure; deterministic.
 #pragma once
 #include "isa/verify.h"
+#include "jit/tile/infer.h"
 
 namespace tess::jit {
+
+// Bytes of shared memory that one block can have.
+int64_t shared_memory_of(Sm sm);
 
 Module pipeline_loops(const VerifiedModule& module, size_t kernel, int64_t shared_limit);
 
