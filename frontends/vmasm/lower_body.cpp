@@ -185,6 +185,7 @@ void KernelLowering::parallel_stmt(const Stmt& s) {
 // What a section assigns for the first time is its own: the names mean nothing outside, and another
 // section may use them for something else.
 void KernelLowering::strand(const Strand& s) {
+  if (!s.begin || !s.end || !s.body) return;  // the parser has said why
   loc_ = loc_of(s.tokens, s.loc);
   Emit e{.op = Op::warps, .loc = loc_};
   std::vector<Span> at;

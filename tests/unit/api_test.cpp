@@ -1,5 +1,6 @@
 // The C interface through its C++ face: results, errors, ownership, interruption, threads, hostile
 // use.
+#include <filesystem>
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -128,7 +129,9 @@ namespace {
 
 // A safetensors file of one f32 tensor `w` whose data begin at an odd byte; holes read as zero.
 struct OddFile {
-  std::string path = "/tmp/tess_api_test_" + std::to_string(::getpid()) + ".safetensors";
+  std::string path = (std::filesystem::temp_directory_path() /
+                      ("tess_api_test_" + std::to_string(::getpid()) + ".safetensors"))
+                         .string();
   std::string source = path + "#w";
   int fd = ::open(path.c_str(), O_CREAT | O_TRUNC | O_WRONLY, 0600);
   uint64_t begin = 0;
