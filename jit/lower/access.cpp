@@ -423,6 +423,8 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
     }
   }
   if (is_open) e.end();
+  // Lanes that had to try again come together before the next aligned instruction.
+  if (!plan.unit) e.form("bar.warp.sync", {b32(0xffffffff)});
 }
 
 }  // namespace tess::jit
