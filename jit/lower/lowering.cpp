@@ -297,6 +297,9 @@ Status Lowering::run() {
   b.arch = options_.arch;
   b.threads = k_.warps * 32;
   b.cluster = k_.cluster;
+  if (k_.cluster > 1 && !has_arch(90))
+    return make_diag(diag::not_lowered, fmt::format("kernel `{}`: clusters need sm_90a", k_.name),
+                     {k_.loc.file, k_.loc.line, k_.loc.col, 1}, "compile with --arch sm_90a");
   b.blocks_per_sm = k_.blocks_per_sm;
   b.files = m_.files;
   strand_.warps = k_.warps;
