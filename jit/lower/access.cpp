@@ -162,7 +162,7 @@ AccessPlan plan_access(Lowering& l, const Part& part, const TileLayout& layout, 
   return plan;
 }
 
-std::string cache_words(const Lowering& l, bool) {
+std::string cache_words(const Lowering& l) {
   if (l.has(AttrTag::evict_first)) return ".L1::evict_first";
   if (l.has(AttrTag::evict_last)) return ".L1::evict_last";
   if (l.has(AttrTag::no_allocate)) return ".L1::no_allocate";
@@ -245,7 +245,7 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
                    !l.kernel().params[v.root].may_alias;
   DType memory_type = v.type.is_bool() ? dt::u8_ : v.type;
   std::string opcode = fmt::format("ld.{}{}{}.", space_word(v), immutable ? ".nc" : "",
-                                   global ? cache_words(l, immutable) : "");
+                                   global ? cache_words(l) : "");
   Operand holds = l.holds_elements(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, like.shape, &layout);
@@ -362,7 +362,7 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   Addresser where(l, part, layout);
   bool global = v.space == Space::global;
   DType memory_type = v.type.is_bool() ? dt::u8_ : v.type;
-  std::string opcode = fmt::format("st.{}{}.", space_word(v), global ? cache_words(l, false) : "");
+  std::string opcode = fmt::format("st.{}{}.", space_word(v), global ? cache_words(l) : "");
   Operand holds = writer ? *writer : l.is_first_copy(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, value.shape, &layout);

@@ -53,7 +53,7 @@ int64_t storage_run(const MemoryView& v, int d);
 // By ldmatrix, where layout and memory allow it (fragment_load.cpp).
 std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like);
 
-std::string cache_words(const Lowering& l, bool immutable);
+std::string cache_words(const Lowering& l);
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad);
 // `writer`: who stores, if not the first of those that hold a copy.
 void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* mask,

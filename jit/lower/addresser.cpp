@@ -67,7 +67,6 @@ uint64_t thread_bits(const TileLayout& l, int dim) {
 
 Addresser::Addresser(Lowering& l, const Part& part, const TileLayout& layout)
     : l_(l), part_(part), layout_(layout) {
-  Emit& e = l_.emit();
   for (int d = 0; d < part_.view.rank(); ++d) {
     thread_.push_back(l_.thread_coordinate(layout_, d));
     thread_bits_.push_back(thread_bits(layout_, d));
@@ -82,7 +81,6 @@ Addresser::Addresser(Lowering& l, const Part& part, const TileLayout& layout)
     for (int64_t r : map) gathered_.push_back(part_.gather.words[static_cast<size_t>(r)]);
     if (map.empty()) gathered_.assign(static_cast<size_t>(layout_.registers), b32(0));
   }
-  (void)e;
 }
 
 Operand Addresser::coordinate(int64_t reg, int dim) {

@@ -1,5 +1,6 @@
 // mma: fragments through mma.sync, or products by multiply and add from shared tiles.
 #include <map>
+#include <set>
 
 #include "isa/layout_atoms.h"
 #include "isa/layout_ops.h"
@@ -133,14 +134,14 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
     first_c[origin] = static_cast<int64_t>(order_c.size());
     order_c.insert(order_c.end(), registers.begin(), registers.end());
   }
-  Words acc = l.permuted(p.result, p.acc, p.layout->registers, order_c), part(acc.size());
+  Words acc = l.permuted(p.result, p.acc, p.layout->registers, order_c);
   Words before = acc;
   if (p.promote) acc.assign(acc.size(), Operand::imm(0, acc[0].type));
   // k outermost: neighbouring instructions do not wait for each other.
-  std::map<int64_t, bool> steps;
-  for (const auto& [origin, registers] : a->registers) steps[origin.back()] = true;
+  std::set<int64_t> steps;
+  for (const auto& [origin, registers] : a->registers) steps.insert(origin.back());
   int64_t done = 0;
-  for (const auto& [k, unused] : steps) {
+  for (int64_t k : steps) {
     for (const auto& [origin, start] : first_c) {
       At at_a = origin, at_b = origin;
       at_a[at_a.size() - 1] = k;
