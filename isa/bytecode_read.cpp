@@ -410,7 +410,7 @@ class Reader {
     const uint8_t* at = p_;
     HostExpr e;
     uint32_t n = count(limits::max_host_tokens, 1, "host operators");
-    reserve(e.tokens, n);
+    if (n > 1 && charge(n * sizeof(HostToken) + kHeapUse)) e.tokens.reserve(n);
     for (uint32_t i = 0; i < n && !failed_; ++i) {
       HostToken t;
       t.op = static_cast<HostOp>(

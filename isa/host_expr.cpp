@@ -99,7 +99,8 @@ HostExpr host_apply(HostOp op, HostExpr a, HostExpr b) {
     if (apply(op, a.constant(), arity == 2 ? b.constant() : 0, value) == Outcome::fine)
       return HostExpr::of(value);
   }
-  if (arity == 2) a.tokens.insert(a.tokens.end(), b.tokens.begin(), b.tokens.end());
+  if (arity == 2)
+    for (const HostToken& t : b.tokens) a.tokens.push_back(t);
   a.tokens.push_back({op, 0});
   return a;
 }

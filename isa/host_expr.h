@@ -4,6 +4,8 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,8 +34,41 @@ struct HostToken {
   int64_t value = 0;
   bool operator==(const HostToken&) const = default;
 };
+// One token is kept in place, since most expressions are a number or a name and a module holds
+// many; more of them are in a vector.
+class HostTokens {
+ public:
+  HostTokens() = default;
+  HostTokens(std::initializer_list<HostToken> tokens) : HostTokens(tokens.begin(), tokens.end()) {}
+  HostTokens(const HostToken* first, const HostToken* last) {
+    for (; first != last; ++first) push_back(*first);
+  }
+  size_t size() const { return many_.empty() ? size_t{one_.has_value()} : many_.size(); }
+  bool empty() const { return size() == 0; }
+  const HostToken* data() const { return many_.empty() ? (one_ ? &*one_ : nullptr) : many_.data(); }
+  const HostToken* begin() const { return data(); }
+  const HostToken* end() const { return data() + size(); }
+  const HostToken& operator[](size_t i) const { return data()[i]; }
+  void reserve(size_t n) {
+    if (n > 1) many_.reserve(n);
+  }
+  void push_back(HostToken t) {
+    if (empty()) {
+      one_ = t;
+      return;
+    }
+    if (many_.empty()) many_.push_back(*one_);
+    one_.reset();
+    many_.push_back(t);
+  }
+  bool operator==(const HostTokens&) const = default;
+
+ private:
+  std::optional<HostToken> one_;  // if there is just one
+  std::vector<HostToken> many_;
+};
 struct HostExpr {
-  std::vector<HostToken> tokens;
+  HostTokens tokens;
   bool operator==(const HostExpr&) const = default;
 
   bool is_constant() const { return tokens.size() == 1 && tokens[0].op == HostOp::constant; }

@@ -286,15 +286,15 @@ void KernelVerifier::check_asynchrony() {
   check_races(regions);
 }
 
-bool KernelVerifier::run(bool partial) {
+bool KernelVerifier::run(const Refused& refused) {
   if (!check_header() || !check_references() || !check_nesting()) return false;
   bool stray_jumps = failed_;
   find_roots();
   check_types();
-  if (!failed_ && !partial && !check_strands()) return false;
+  if (!failed_ && !refused.any && !check_strands()) return false;
   if (!failed_) check_layouts();
-  if (!failed_ && !partial) check_asynchrony();
-  if (!partial && !stray_jumps) check_assignment();
+  if (!failed_ && !refused.any) check_asynchrony();
+  if (!refused.unknown_names && !stray_jumps) check_assignment(refused);
   return !failed_;
 }
 
@@ -304,12 +304,12 @@ int VerifiedModule::find(std::string_view name) const {
   return -1;
 }
 
-void check_incomplete(const Module& module, Diagnostics& out) {
+void check_incomplete(const Module& module, const std::vector<Refused>& refused, Diagnostics& out) {
   Result<std::deque<Layout>> layouts = parse_layouts(module);
   if (!layouts) return;  // reported when it was lowered
-  for (const Kernel& k : module.kernels) {
+  for (size_t i = 0; i < module.kernels.size(); ++i) {
     KernelInfo info;
-    KernelVerifier(module, *layouts, k, info, out).run(true);
+    KernelVerifier(module, *layouts, module.kernels[i], info, out).run(refused[i]);
   }
 }
 

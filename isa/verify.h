@@ -3,6 +3,8 @@
 #pragma once
 #include <map>
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "isa/diag.h"
@@ -14,9 +16,9 @@ namespace tess {
 // What the verifier learnt of one kernel.
 inline constexpr uint32_t kNoSection = 0xffffffff;
 struct KernelInfo {
-  // Per instruction: for/while/if/parallel/warps -> its end or else; else -> its end; end -> what opened it (an
-  // else's end -> the `if`); break/continue/test -> the `for` or `while` they belong to; else its
-  // own index.
+  // Per instruction: for/while/if/parallel/warps -> its end or else; else -> its end; end -> what
+  // opened it (an else's end -> the `if`); break/continue/test -> the `for` or `while` they belong
+  // to; else its own index.
   std::vector<uint32_t> match;
   std::vector<uint32_t> section;  // per instruction: the `warps` around it, or kNoSection
   uint32_t max_nesting = 0;
@@ -41,7 +43,14 @@ class VerifiedModule {
 // Appends every problem found (errors and warnings); a value only if there is no error.
 std::optional<VerifiedModule> verify(Module module, Diagnostics& out);
 
-// The checks that still make sense when the front end left out instructions it had to refuse.
-void check_incomplete(const Module& module, Diagnostics& out);
+// What the front end could not lower of one kernel.
+struct Refused {
+  bool any = false;            // an instruction, or more
+  bool unknown_names = false;  // it is not known which names these would have assigned
+  std::set<std::string, std::less<>> names;  // what they would have assigned, without %
+};
+// The checks that still make sense when the front end had to refuse something: all of them for the
+// kernels that are complete. `refused`: by kernel.
+void check_incomplete(const Module& module, const std::vector<Refused>& refused, Diagnostics& out);
 
 }  // namespace tess

@@ -30,13 +30,19 @@ struct Frame {
 
 }  // namespace
 
-void KernelVerifier::check_assignment() {
+void KernelVerifier::check_assignment(const Refused& refused) {
   std::vector<uint8_t> assigned(k_.values.size(), 0), fixed(k_.values.size(), 0),
       reported(k_.values.size(), 0);
   std::vector<uint32_t> log;
   std::vector<Frame> frames;
-  bool dead = false, warned = false;
+  bool dead = false, warned = refused.any;  // what is missing may have made the code reachable
   for (uint32_t v = 0; v < k_.params.size(); ++v) assigned[v] = fixed[v] = 1;
+  // Locals of functions and strands carry a prefix.
+  if (!refused.names.empty())
+    for (uint32_t v = 0; v < k_.values.size(); ++v) {
+      std::string_view name = k_.values[v].name;
+      reported[v] = refused.names.contains(name.substr(name.rfind('.') + 1));
+    }
 
   auto undo_to = [&](size_t size) {
     while (log.size() > size) assigned[log.back()] = 0, log.pop_back();

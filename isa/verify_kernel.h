@@ -26,9 +26,8 @@ class KernelVerifier {
   KernelVerifier(const Module& m, const std::deque<Layout>& layouts, const Kernel& k,
                  KernelInfo& info, Diagnostics& out)
       : m_(m), layouts_(layouts), k_(k), info_(info), out_(out), first_(out.size()) {}
-  // True if no error was reported. `partial`: instructions are missing, so names may lack
-  // assignments.
-  bool run(bool partial = false);
+  // True if no error was reported. `refused`: what is missing.
+  bool run(const Refused& refused = {});
 
  private:
   bool check_header();  // limits, names, types, constants, host expressions, parameters
@@ -40,8 +39,8 @@ class KernelVerifier {
   void find_roots();
   void check_types();  // infer, and compare
   void check_writes(uint32_t pc, const Inst& inst, const OpInfo& op);
-  void check_layouts();     // verify_layouts.cpp
-  void check_assignment();  // verify_assignment.cpp
+  void check_layouts();                           // verify_layouts.cpp
+  void check_assignment(const Refused& refused);  // verify_assignment.cpp
 
   // verify_strands.cpp
   bool check_strands();

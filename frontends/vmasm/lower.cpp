@@ -127,6 +127,7 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   }
   if (!options.specs.empty()) rounds.erase(rounds.begin());
   std::map<std::string, Span> keys;
+  std::vector<Refused> refused;  // by kernel of the module
   bool any = false;
   for (const std::vector<Define>& defines : rounds) {
     // The last round takes the tree instead of copying it: it may be large.
@@ -147,12 +148,17 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
       any = true;
       // A kernel whose header is broken cannot be read further; broken statements are passed over.
       if (misparsed(env.ast, header_of(env.ast, item), parse_errors)) continue;
-      Kernel kernel = KernelLowering(env, item, tables, parse_errors, out)
-                          .run(std::exchange(first_kernel, false));
+      size_t before = out.size();
+      KernelLowering lowering(env, item, tables, parse_errors, out);
+      Kernel kernel = lowering.run(std::exchange(first_kernel, false));
+      Refused lost = lowering.refused();
+      lost.unknown_names = misparsed(env.ast, item.tokens, parse_errors);
+      lost.any = lost.unknown_names || has_errors(out, before);
       std::string key = kernel_key(kernel);
       auto [it, added] = keys.emplace(key, env.ast.span(item.name));
       if (added) {
         module.kernels.push_back(std::move(kernel));
+        refused.push_back(std::move(lost));
       } else if (&defines == &rounds.front()) {
         Diagnostic d =
             make_diag(diag::duplicate_name, fmt::format("kernel `{}` is defined twice", key),
@@ -164,7 +170,7 @@ std::optional<Module> compile(SourceFile source, const CompileOptions& options, 
   }
   if (!any && !options.allow_no_kernels && !has_errors(out, first))
     out.push_back(make_diag(diag::no_kernels, "the file defines no kernel"));
-  if (has_errors(out, first)) check_incomplete(module, out);
+  if (has_errors(out, first)) check_incomplete(module, refused, out);
   if (!parse_errors.empty()) {  // what may only be missing because it could not be read
     std::erase_if(out, [](const Diagnostic& d) {
       return d.code == diag::unknown_name || d.code == diag::unknown_function ||

@@ -49,7 +49,10 @@ void KernelLowering::close_block(const Block& b) {
 }
 
 void KernelLowering::mark_failed(std::span<const TokenId> names) {
-  for (TokenId t : names) frames_.back().locals.emplace(std::string(ast().name(t)), kFailed);
+  for (TokenId t : names) {
+    frames_.back().locals.emplace(std::string(ast().name(t)), kFailed);
+    refused_.names.emplace(ast().name(t));
+  }
 }
 
 void KernelLowering::stmt(const Stmt& s) {
@@ -275,6 +278,7 @@ void KernelLowering::inst_stmt(const Stmt& s) {
       // A failed definition still defines the name, so that its uses give no further errors.
       frame.locals[name] = kFailed;
     }
+    if (!ok) refused_.names.insert(name);
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "frontends/vmasm/environment.h"
 #include "isa/layout.h"
+#include "isa/verify.h"
 
 namespace tess::vmasm {
 
@@ -38,6 +39,8 @@ class KernelLowering {
   // The kernel; meaningless if errors were reported. `check_file`: evaluate the file's `require`
   // too.
   Kernel run(bool check_file);
+  // What the kernel lacks; after run().
+  const Refused& refused() const { return refused_; }
 
  private:
   // A function being inlined, or the kernel itself.
@@ -141,6 +144,7 @@ class KernelLowering {
   std::map<std::string, int, std::less<>> calls_;
   std::map<std::pair<const File*, std::string>, int64_t> layouts_;  // lowered already
   Loc loc_;                                                         // of the current statement
+  Refused refused_;
 };
 
 }  // namespace tess::vmasm

@@ -15,7 +15,8 @@ namespace {
 // Codes that a program expects: `// error: E0103 at ..`, `//; trap: T0821 ..`, `!
 // ...error[E0900]...`.
 void add_expected(const std::string& file, std::set<std::string>& into) {
-  for (std::string_view line : lines_of(read(file))) {
+  std::string text = read(file);
+  for (std::string_view line : lines_of(text)) {
     for (std::string_view mark :
          {"// error: ", "// warning: ", "//; error: ", "//; trap: ", "//; limit: ", "["}) {
       size_t at = line.find(mark);

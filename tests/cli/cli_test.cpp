@@ -23,7 +23,15 @@ struct Expected {
   bool any_err = false;
   int code = 0;
   int line = 0;
+  bool left_out = false;
 };
+
+// A sanitizer's own memory does not fit the limits that some commands set.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
 
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> out;
@@ -122,6 +130,10 @@ void run_file(const std::string& path, Counts& counts) {
   auto flush = [&] {
     for (const Expected& e : pending) {
       ++commands;
+      if (e.left_out) {
+        printf("left out, for a build without sanitizers: %s:%d\n", path.c_str(), e.line);
+        continue;
+      }
       ++(run(path, folder, e) ? counts.passed : counts.failed);
     }
     pending.clear();
@@ -134,9 +146,11 @@ void run_file(const std::string& path, Counts& counts) {
       flush();
       std::ofstream out(std::string(folder) + "/" + std::string(l.substr(3)), std::ios::binary);
       while (++i < lines.size() && lines[i] != "<<") out << lines[i] << '\n';
-    } else if (l.starts_with("$ ")) {
+    } else if (l.starts_with("$ ") || l.starts_with("$plain ")) {
       flush();
-      pending.push_back({rest(), {}, {}, false, 0, static_cast<int>(i + 1)});
+      std::string command(l.substr(l.find(' ') + 1));
+      pending.push_back({command, {}, {}, false, 0, static_cast<int>(i + 1)});
+      pending.back().left_out = kSanitized && l[1] == 'p';
     } else if (pending.empty()) {
       printf("FAILED: %s:%zu: expectation before a command\n", path.c_str(), i + 1);
       ++counts.failed;

@@ -33,7 +33,7 @@ Expected oracle_int(const std::vector<std::string>& w, const Inputs& in) {
   if (op == "addc") return wrap(x + y + carry);
   if (op == "subc") return wrap(x - y - carry);
   if (op == "mul" || op == "mad" || op == "madc") {
-    I p = x * y;
+    I p = I((unsigned __int128)(x) * (unsigned __int128)(y));
     unsigned __int128 up = (unsigned __int128)(a)*b;
     if (has(w, "wide")) return exact(uint64_t(p) + (op == "mad" ? low(in.c, 2 * n) : 0), 2 * n);
     I part = has(w, "hi") ? (t[0] == 's' ? p >> n : I(up >> n)) : p;

@@ -13,11 +13,16 @@ using namespace tess;
 using namespace tess::jit;
 using namespace tess::test;
 
+// Used, so that the program needs the library and has loaded it: AddressSanitizer's dlopen() does
+// not look where the program's RUNPATH says.
+extern "C" int cuInit(unsigned);
+
 namespace {
 
 struct Opened {
   Driver driver;
   Opened() {
+    REQUIRE(cuInit(0) == 0);
     Result<Driver> d = open_cuda_driver();
     REQUIRE(d);
     driver = *d;

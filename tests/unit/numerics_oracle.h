@@ -186,6 +186,7 @@ struct Fixed {
     int at = exponent - kLowest;
     for (int half = 0; half < 2; ++half, at += 64, mantissa >>= 64) {
       uint64_t part = static_cast<uint64_t>(mantissa);
+      if (part == 0) continue;  // its place may be above the number
       f.limb[at / 64] |= part << at % 64;
       if (at % 64) f.limb[at / 64 + 1] |= part >> (64 - at % 64);
     }
