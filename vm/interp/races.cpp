@@ -194,9 +194,10 @@ void cover(const Region& r, const Range& range) {
       first += static_cast<uint64_t>(step * (n - 1));
       step = -step;
     }
-    dim[rank++] = {n, step};
+    int at = rank++;  // largest step first
+    for (; at > 0 && dim[at - 1].step < step; --at) dim[at] = dim[at - 1];
+    dim[at] = {n, step};
   }
-  std::sort(dim, dim + rank, [](const Dim& a, const Dim& b) { return a.step > b.step; });
   uint64_t dense = r.type.bits;
   while (rank && static_cast<uint64_t>(dim[rank - 1].step) <= dense) {
     dense = static_cast<uint64_t>(dim[rank - 1].step) * static_cast<uint64_t>(dim[rank - 1].n - 1) +
