@@ -186,4 +186,7 @@ class Parser {
   Diagnostic dropped_;          // receives notes to an error that was not reported
 };
 
+bool is_statement_word(std::string_view word);  // `if`, `for`, ...
+bool is_binary_symbol(TokenKind k);             // `+`, `==`, ...
+
 }  // namespace tess::vmasm
