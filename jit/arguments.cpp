@@ -290,9 +290,18 @@ Result<std::vector<std::byte>> DeviceArguments::parameter(const BlockParam& p,
     }
     case ParamKind::tensor_map: {
       const TensorMapNeed& need = lowered.maps.at(p.source);
-      TESS_TRY(TensorMapSpec spec, tensor_map_spec(kernel_.values.at(need.param).type.dtype,
-                                                   launch_.tensors.at(need.param).at(0),
-                                                   addresses_.at(need.param).at(0), need));
+      DType type = kernel_.values.at(need.param).type.dtype;
+      BoundTensor tensor = launch_.tensors.at(need.param).at(0);
+      DevicePtr address = addresses_.at(need.param).at(0);
+      if (tensor.shape.elements() == 0) {
+        // A map has no extent of 0: it shows one row of zeros instead.
+        constexpr size_t kRowBytes = 16;
+        TESS_TRY(address, allocate(kRowBytes));
+        TESS_CHECK(driver_.table->fill(driver_.self, address, 0, kRowBytes));
+        for (int d = 0; d < tensor.shape.rank; ++d) tensor.shape[d] = 1;
+        tensor.shape[tensor.shape.rank - 1] = int64_t{kRowBytes} * 8 / type.bits;
+      }
+      TESS_TRY(TensorMapSpec spec, tensor_map_spec(type, tensor, address, need));
       TESS_TRY(TensorMap map, encode_cached(driver_, spec, maps));
       return bytes_of(map);
     }

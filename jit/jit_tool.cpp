@@ -7,18 +7,29 @@
 
 #include "isa/diag/tool.h"
 #include "jit/tile/barriers.h"
+#include "jit/tile/hopper.h"
 #include "jit/tile/infer.h"
 #include "jit/tile/pipeline.h"
 
 namespace tess::jit {
 namespace {
 
+Result<VerifiedModule> checked(Module m) {
+  Diagnostics out;
+  auto verified = verify(std::move(m), out);
+  if (verified) return std::move(*verified);
+  for (Diagnostic& d : out)
+    if (find_diag(d.code)->severity == Severity::error) return std::move(d);
+  return make_diag(diag::internal_error, "a tile pass made what does not verify");
+}
+
 Result<Inferred> inferred(const VerifiedModule& module, size_t kernel, std::string_view arch) {
   auto sm = find_sm(arch);
   if (!sm)
     return make_diag(diag::usage, fmt::format("no architecture `{}`", arch), {},
                      "one of sm_80, sm_89, sm_90a");
-  return infer_layouts(module, kernel, {*sm});
+  TESS_TRY(VerifiedModule rewritten, checked(rewrite_for_hopper(module, kernel, *sm)));
+  return infer_layouts(rewritten, 0, {*sm});
 }
 
 std::string place_text(const Module& m, const Loc& l) {
@@ -48,17 +59,6 @@ std::string access_text(const AccessFact& a) {
   return text;
 }
 
-}  // namespace
-
-namespace {
-Result<VerifiedModule> checked(Module m) {
-  Diagnostics out;
-  auto verified = verify(std::move(m), out);
-  if (verified) return std::move(*verified);
-  for (Diagnostic& d : out)
-    if (find_diag(d.code)->severity == Severity::error) return std::move(d);
-  return make_diag(diag::internal_error, "a tile pass made what does not verify");
-}
 }  // namespace
 
 Result<Module> tile_program(const VerifiedModule& module, size_t kernel, std::string_view arch) {

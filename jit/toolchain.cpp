@@ -4,6 +4,7 @@
 #include "jit/cuda/nvrtc.h"
 #include "jit/nvptx/nvptx.h"
 #include "jit/tile/barriers.h"
+#include "jit/tile/hopper.h"
 #include "jit/tile/infer.h"
 #include "jit/tile/pipeline.h"
 
@@ -11,6 +12,10 @@ namespace tess::jit {
 namespace {
 
 Sm sm_of(int arch) { return arch == 80 ? Sm::sm_80 : arch == 89 ? Sm::sm_89 : Sm::sm_90a; }
+
+Result<Module> hopper(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
+  return rewrite_for_hopper(module, kernel, sm_of(options.target.arch));
+}
 
 Result<Module> layouts(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
   TESS_TRY(Inferred inferred, infer_layouts(module, kernel, {sm_of(options.target.arch)}));
@@ -27,6 +32,8 @@ Result<Module> barriers(const VerifiedModule& module, size_t kernel, const Compi
 }
 
 constexpr TilePass kPasses[] = {
+    {"hopper", "on sm_90a, products of pipelined loops by wgmma, fed by a strand of TMA copies",
+     hopper},
     {"layouts", "every tile gets a layout; conversions where they cannot agree", layouts},
     {"pipeline", "loads of pipelined loops run ahead through rings of shared tiles", pipeline},
     {"barriers", "barriers stand where threads of one strand depend on each other", barriers},

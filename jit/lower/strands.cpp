@@ -145,13 +145,22 @@ const std::vector<Operand>* Lowering::accumulators_of(uint32_t pc) const {
 
 namespace {
 
+// What every thread begins with: what the sections ask for, shared out evenly, so that each of them
+// moves away from it; no more than the block's share of the register file.
 uint32_t register_limit(const Kernel& k, const KernelInfo& info, uint32_t parallel) {
-  int64_t largest = 0;
-  for (uint32_t at = parallel + 1; k.code[at].op == Op::warps; at = info.match[at] + 1)
-    largest = std::max(largest, k.attr(k.code[at], AttrTag::regs).value_or(0));
+  int64_t largest = 0, sum = 0, warps = 0;
+  for (uint32_t at = parallel + 1; k.code[at].op == Op::warps; at = info.match[at] + 1) {
+    auto args = k.args(k.code[at]);
+    int64_t n = constant_of(k, args[1]).value_or(0) - constant_of(k, args[0]).value_or(0);
+    int64_t regs = k.attr(k.code[at], AttrTag::regs).value_or(0);
+    largest = std::max(largest, regs);
+    sum += regs * n;
+    warps += regs ? n : 0;
+  }
   if (!largest) return 0;
-  int64_t share = kRegisters / (int64_t{k.warps} * 32 * std::max(1u, k.blocks_per_sm)) / 8 * 8;
-  return static_cast<uint32_t>(std::min<int64_t>({share, kMostRegisters / 8 * 8, largest}));
+  int64_t share = kRegisters / (int64_t{k.warps} * 32 * std::max(1u, k.blocks_per_sm)) / 8 * 8,
+          even = warps == k.warps ? (sum + 8 * warps - 1) / (8 * warps) * 8 : largest;
+  return static_cast<uint32_t>(std::min<int64_t>({share, kMostRegisters / 8 * 8, even}));
 }
 
 }  // namespace

@@ -257,7 +257,13 @@ LOWER(wgmma) {
   Words acc = l.accumulator_variables(value);
   if (!zero && !in_place) {
     Words from = l.broadcast_words(l.arg(2), type.shape, layout);
-    for (size_t i = 0; i < acc.size(); ++i) e.assign(acc[i], from[i]);
+    for (size_t i = 0; i < acc.size(); ++i) {
+      // A constant would be put there by the instruction itself, behind the fence.
+      Operand word = from[i];
+      if (word.is_imm()) word = e.form1("mov.b32.~here", {b32(word.bits)});
+      if (word.type != acc[i].type) word = e.op(BlockOp::as_f32, {word});
+      e.assign(acc[i], word);
+    }
   }
 
   // A's words, piece by piece.
