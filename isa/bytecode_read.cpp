@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <cstring>
 
 #include "isa/bytecode_reader.h"
@@ -46,6 +48,48 @@ const char* section_name(uint64_t number) {
 bool is_known(uint64_t number) { return number >= 1 && number <= 10 && number != 6; }
 
 }  // namespace
+
+// --- numbers
+void Reader::fail(Diag code, std::string message, const uint8_t* at) {
+  if (!failed_) error_ = make_diag(code, fmt::format("byte {}: {}", at - begin_, message));
+  failed_ = true;
+  p_ = end_ = begin_;
+}
+void Reader::fail_above(const char* what, uint64_t v, uint64_t most, const uint8_t* at) {
+  fail(diag::bytecode_number, fmt::format("{} is {}, above {}", what, v, most), at);
+}
+void Reader::fail_index(const char* what, uint64_t i, uint64_t n, const uint8_t* at) {
+  fail(diag::bytecode_index, fmt::format("{} {} of {}", what, i, n), at);
+}
+uint64_t Reader::long_num() {
+  const uint8_t* at = p_;
+  uint64_t v = 0;
+  for (int shift = 0;; shift += 7) {
+    if (p_ == end_) return fail(diag::bytecode_truncated, "a number continues past the end", at), 0;
+    uint8_t b = *p_++;
+    if (shift == 63 && b > 1)
+      return fail(diag::bytecode_number, "a number has more than 64 bits", at), 0;
+    v |= uint64_t{b & 0x7Fu} << shift;
+    if (b < 0x80) {
+      if (b == 0 && shift)
+        return fail(diag::bytecode_number, "a number is longer than needed", at), 0;
+      return v;
+    }
+  }
+}
+uint32_t Reader::count(uint64_t limit, size_t least_bytes, const char* what) {
+  const uint8_t* at = p_;
+  uint64_t n = num();
+  if (n > limit)
+    return fail(diag::bytecode_count, fmt::format("{} {}, above the limit of {}", n, what, limit),
+                at),
+           0;
+  if (n > static_cast<size_t>(end_ - p_) / least_bytes)
+    return fail(diag::bytecode_count,
+                fmt::format("{} {} do not fit the {} bytes that remain", n, what, end_ - p_), at),
+           0;
+  return static_cast<uint32_t>(n);
+}
 
 // --- header and sections
 void Reader::read_header(ReadOptions options) {

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "isa/bytecode_reader.h"
 
 namespace tess::bytecode {
@@ -69,7 +71,7 @@ Ref Reader::direct_ref(const Kernel& k, uint64_t v, const uint8_t* at) {
   }
 }
 Ref Reader::bad_ref(const uint8_t* at, const char* what, uint64_t i, uint64_t n) {
-  fail(diag::bytecode_index, fmt::format("{} {} of {}", what, i, n), at);
+  fail_index(what, i, n, at);
   return Ref::none();
 }
 // What a number stands for where accesses are allowed.

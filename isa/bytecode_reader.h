@@ -1,8 +1,6 @@
 // Private to the bytecode reader: its state and how it takes numbers. bytecode_read.cpp reads
 // the header, the sections and the tables, bytecode_read_kernel.cpp one kernel.
 #pragma once
-#include <fmt/format.h>
-
 #include "isa/bytecode.h"
 #include "isa/bytecode_parts.h"
 #include "isa/diag/bytecode.h"
@@ -25,11 +23,9 @@ class Reader {
 
  private:
   // --- errors: the first one counts; after it every read gives 0 at once
-  [[gnu::cold]] [[gnu::noinline]] void fail(Diag code, std::string message, const uint8_t* at) {
-    if (!failed_) error_ = make_diag(code, fmt::format("byte {}: {}", at - begin_, message));
-    failed_ = true;
-    p_ = end_ = begin_;
-  }
+  [[gnu::cold]] void fail(Diag code, std::string message, const uint8_t* at);
+  [[gnu::cold]] void fail_above(const char* what, uint64_t v, uint64_t most, const uint8_t* at);
+  [[gnu::cold]] void fail_index(const char* what, uint64_t i, uint64_t n, const uint8_t* at);
 
   // --- numbers and bytes
   uint8_t byte() {
@@ -53,52 +49,24 @@ class Reader {
     p = p_;
     return v;
   }
-  [[gnu::noinline]] uint64_t long_num() {
-    const uint8_t* at = p_;
-    uint64_t v = 0;
-    for (int shift = 0;; shift += 7) {
-      if (p_ == end_)
-        return fail(diag::bytecode_truncated, "a number continues past the end", at), 0;
-      uint8_t b = *p_++;
-      if (shift == 63 && b > 1)
-        return fail(diag::bytecode_number, "a number has more than 64 bits", at), 0;
-      v |= uint64_t{b & 0x7Fu} << shift;
-      if (b < 0x80) {
-        if (b == 0 && shift)
-          return fail(diag::bytecode_number, "a number is longer than needed", at), 0;
-        return v;
-      }
-    }
-  }
+  uint64_t long_num();
   int64_t snum() { return unzigzag(num()); }
   // A number of at most `most`.
   uint64_t num_to(uint64_t most, const char* what) {
     const uint8_t* at = p_;
     uint64_t v = num();
     if (v > most) [[unlikely]]
-      return fail(diag::bytecode_number, fmt::format("{} is {}, above {}", what, v, most), at), 0;
+      return fail_above(what, v, most, at), 0;
     return v;
   }
   uint32_t num32(const char* what) { return static_cast<uint32_t>(num_to(0xFFFFFFFF, what)); }
   // The number of elements that follow, each of at least `least_bytes` bytes in the file.
-  uint32_t count(uint64_t limit, size_t least_bytes, const char* what) {
-    const uint8_t* at = p_;
-    uint64_t n = num();
-    if (n > limit)
-      return fail(diag::bytecode_count, fmt::format("{} {}, above the limit of {}", n, what, limit),
-                  at),
-             0;
-    if (n > static_cast<size_t>(end_ - p_) / least_bytes)
-      return fail(diag::bytecode_count,
-                  fmt::format("{} {} do not fit the {} bytes that remain", n, what, end_ - p_), at),
-             0;
-    return static_cast<uint32_t>(n);
-  }
+  uint32_t count(uint64_t limit, size_t least_bytes, const char* what);
   uint32_t index(size_t size, const char* what) {
     const uint8_t* at = p_;
     uint64_t i = num();
     if (i >= size) [[unlikely]]
-      return fail(diag::bytecode_index, fmt::format("{} {} of {}", what, i, size), at), 0;
+      return fail_index(what, i, size, at), 0;
     return static_cast<uint32_t>(i);
   }
   // --- memory
