@@ -358,9 +358,9 @@ class Planner {
   // Adds the instructions that the places of the loop's loads follow from, and the control around
   // them; false if one is more than arithmetic.
   bool slice(const FedLoop& loop, HopperPlan& plan) const {
-    std::vector<uint32_t> todo;
+    std::vector<uint32_t> worklist;
     auto need = [&](uint32_t pc) {
-      if (plan.copying.insert(pc).second) todo.push_back(pc);
+      if (plan.copying.insert(pc).second) worklist.push_back(pc);
     };
     need(loop.begin);
     for (const FedLoad& load : loop.loads) {
@@ -369,9 +369,9 @@ class Planner {
       for (const Use& u : uses)
         for (uint32_t pc : defs_[u.value]) need(pc);
     }
-    while (!todo.empty()) {
-      uint32_t pc = todo.back();
-      todo.pop_back();
+    while (!worklist.empty()) {
+      uint32_t pc = worklist.back();
+      worklist.pop_back();
       const Inst& inst = k_.code[pc];
       bool control = opens(inst.op) || inst.op == Op::else_;
       if (inst.op == Op::while_ || (!control && !is_scalar_step(inst))) return false;
