@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,9 +42,9 @@ class HostTokens {
   HostTokens(const HostToken* first, const HostToken* last) {
     for (; first != last; ++first) push_back(*first);
   }
-  size_t size() const { return many_.empty() ? size_t{one_.has_value()} : many_.size(); }
+  size_t size() const { return many_.empty() ? size_t{has_one_} : many_.size(); }
   bool empty() const { return size() == 0; }
-  const HostToken* data() const { return many_.empty() ? (one_ ? &*one_ : nullptr) : many_.data(); }
+  const HostToken* data() const { return many_.empty() ? (has_one_ ? &one_ : nullptr) : many_.data(); }
   const HostToken* begin() const { return data(); }
   const HostToken* end() const { return data() + size(); }
   const HostToken& operator[](size_t i) const { return data()[i]; }
@@ -55,16 +54,19 @@ class HostTokens {
   void push_back(HostToken t) {
     if (empty()) {
       one_ = t;
+      has_one_ = true;
       return;
     }
-    if (many_.empty()) many_.push_back(*one_);
-    one_.reset();
+    if (has_one_) many_.push_back(one_);
+    one_ = {};
+    has_one_ = false;
     many_.push_back(t);
   }
   bool operator==(const HostTokens&) const = default;
 
  private:
-  std::optional<HostToken> one_;  // if there is just one
+  HostToken one_;  // if there is just one
+  bool has_one_ = false;
   std::vector<HostToken> many_;
 };
 struct HostExpr {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <set>
 #include <string>
 
 namespace {
@@ -12,6 +14,7 @@ constexpr int kOutOfMemory = 2, kInvalidPtx = 218, kNotFound = 500, kIllegalAddr
               kTooLarge = 720;
 int sticky = 0;
 std::string last_launch;
+std::set<std::unique_ptr<std::string>> modules;  // texts; a reset of the context unloads them
 
 struct LaunchAttribute {
   uint32_t id;
@@ -62,7 +65,10 @@ int cuDevicePrimaryCtxRetain(void** context, int) {
   return 0;
 }
 int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
-int cuDevicePrimaryCtxReset_v2(int) { return sticky = 0; }
+int cuDevicePrimaryCtxReset_v2(int) {
+  modules.clear();
+  return sticky = 0;
+}
 int cuCtxSetCurrent(void*) { return 0; }
 int cuModuleLoadDataEx(void** module, const void* image, unsigned n, const int* options,
                        void** values) {
@@ -72,11 +78,11 @@ int cuModuleLoadDataEx(void** module, const void* image, unsigned n, const int* 
       if (options[i] == 5) strcpy(static_cast<char*>(values[i]), "line 1: it is bad");
     return kInvalidPtx;
   }
-  *module = new std::string(text);
+  *module = modules.insert(std::make_unique<std::string>(text)).first->get();
   return sticky;
 }
 int cuModuleUnload(void* module) {
-  delete static_cast<std::string*>(module);
+  std::erase_if(modules, [&](const auto& m) { return m.get() == module; });
   return sticky;
 }
 int cuModuleGetFunction(void** function, void* module, const char* name) {
