@@ -12,6 +12,8 @@ namespace {
 
 constexpr uint32_t kAndXor = 0x6a;  // (a & b) ^ c, of lop3
 constexpr uint32_t kOrAnd = 0xf8;   // a | (b & c)
+constexpr uint32_t kAndOr = 0xea;   // (a & b) | c
+constexpr uint32_t kSelect = 0xe4;  // c ? a : b
 
 bool is_half(DType t) { return t == dt::f16_ || t == dt::bf16_; }
 
@@ -59,6 +61,51 @@ Words widen_bf16(Lowering& l, const Words& words, const std::vector<int64_t>& or
   for (int64_t r : order) {
     Operand w = words[static_cast<size_t>(r / 2)];
     out.push_back(e.op(BlockOp::as_f32, {r % 2 ? e.and_(w, b32(0xffff0000)) : e.shl(w, 16)}));
+  }
+  return out;
+}
+
+// Bytes to pairs of halves, or to f32: prmt sets them into the mantissa of 2^m. Signed ones have
+// their sign bits flipped on the way, which makes them v + 128.
+Words flipped(Lowering& l, DType from, const Words& words) {
+  if (!from.is_signed()) return words;
+  Words out;
+  for (const Operand& w : words) out.push_back(l.emit().xor_(w, b32(0x80808080)));
+  return out;
+}
+Words bytes_to_half(Lowering& l, DType half, DType from, const Words& words,
+                    const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  double shift = from.is_signed() ? 128 : 0;
+  bool f16 = half == dt::f16_;
+  Words out;
+  for (const Operand& w : flipped(l, from, bytes_in_order(l, words, order)))
+    for (uint32_t low : {0u, 2u}) {
+      if (out.size() * 2 >= order.size()) break;
+      Operand x = e.form1("prmt.b32", {w, b32(f16 ? 0x64646464 : 0x43434343),
+                                       b32(low | 4u << 4 | (low + 1) << 8 | 4u << 12)});
+      if (f16) {
+        out.push_back(sub2(l, half, x, 1024 + shift, 1024 + shift));
+        continue;
+      }
+      // bf16 has seven bits: x is 128 + v, and 2v from 128 on. v is the less of x - 128 and x/2.
+      Operand below = fma2(l, half, x, pair_code(half, 1, 1),
+                           pair_code(half, -128 - shift, -128 - shift));
+      Operand above = fma2(l, half, x, pair_code(half, 0.5, 0.5),
+                           shift ? pair_code(half, -shift, -shift) : 0x80008000);
+      out.push_back(e.form1("min.bf16x2", {below, above}));
+    }
+  return out;
+}
+Words bytes_to_f32(Lowering& l, DType from, const Words& words,
+                   const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  Words source = flipped(l, from, words), out;
+  float big = from.is_signed() ? 0x1p23f + 128 : 0x1p23f;
+  for (int64_t r : order) {
+    Operand x = e.form1("prmt.b32", {source[static_cast<size_t>(r / 4)], b32(0x4b000000),
+                                     b32(0x7440u | static_cast<uint32_t>(r % 4))});
+    out.push_back(e.form1("sub.rn.f32", {e.op(BlockOp::as_f32, {x}), f32(big)}));
   }
   return out;
 }
@@ -138,59 +185,130 @@ Words fp8_to_f16(Lowering& l, DType from, const Words& words, const std::vector<
   });
 }
 
-// Four bits whose values have nothing in the lower byte of an f16: prmt is a table of 8 bytes for
-// four codes at a time, and a second one spreads their signs.
-bool fits_byte_table(DType t) {
-  if (t.bits != 4 || t.specials() != Specials::none) return false;
+// Sign and magnitude of four bits: prmt is a table of 8 bytes for four codes at a time.
+bool fits_byte_table(DType half, DType t, const std::vector<int64_t>& order) {
+  if (t.bits != 4 || !t.is_small_float()) return false;
+  bool low_bytes = false;
   for (uint64_t code = 0; code < 8; ++code)
-    if (encode_float(dt::f16_, decode_float(t, code)) & 0xff) return false;
+    low_bytes |= (encode_float(half, decode_float(t, code)) & 0xff) != 0;
+  for (size_t r = 0; low_bytes && r + 1 < order.size(); r += 2)
+    if (order[r] / 4 != order[r + 1] / 4) return false;
   return true;
 }
-Words by_byte_table(Lowering& l, DType from, const Words& words,
+Words by_byte_table(Lowering& l, DType half, DType from, const Words& words,
                     const std::vector<int64_t>& order) {
   Emit& e = l.emit();
-  uint64_t table = 0;
-  for (uint64_t code = 0; code < 8; ++code)
-    table |= (encode_float(dt::f16_, decode_float(from, code)) >> 8) << (8 * code);
-  // Upper bytes of elements 4q .. 4q+3.
+  uint64_t upper = 0, lower = 0;
+  for (uint64_t code = 0; code < 8; ++code) {
+    uint64_t value = encode_float(half, decode_float(from, code));
+    upper |= (value >> 8 | 0x80) << (8 * code);
+    lower |= (value & 0xff) << (8 * code);
+  }
+  auto look_up = [&](uint64_t table, Operand codes) {
+    return e.form1("prmt.b32", {b32(table), b32(table >> 32), codes});
+  };
+  // Bytes of elements 4q .. 4q+3. A selector with its fourth bit set gives the sign of the byte it
+  // names: 40 becomes 0, so that the difference has the sign at the top.
   auto bytes = [&](int64_t q) {
-    Operand w = words[static_cast<size_t>(q / 2)];
-    if (q % 2) w = e.lshr(w, 16);
-    Operand magnitude = e.form1("prmt.b32", {b32(table), b32(table >> 32), e.and_(w, b32(0x7777))});
-    Operand signs = e.form1("prmt.b32", {b32(0x80808080), b32(0x80808080), w});  // 80, or ff
-    return e.form1("lop3.b32", {magnitude, e.shl(signs, 1), b32(0x80808080), b32(kOrAnd)});
+    Operand w = words[static_cast<size_t>(q / 2)], codes = e.and_(w, b32(0x77777777));
+    if (q % 2) w = e.lshr(w, 16), codes = e.lshr(codes, 16);
+    Operand positive = look_up(0x4040404040404040, w);
+    Operand high = e.form1("mad.lo.s32", {positive, b32(0xfffffffe), look_up(upper, codes)});
+    return std::pair(high, lower ? look_up(lower, codes) : b32(0));
   };
   return for_pairs(order, [&](int64_t low, int64_t high) {
-    Operand a = bytes(low / 4), b = bytes(high / 4);
+    auto [a, a_low] = bytes(low / 4);
     uint32_t x = static_cast<uint32_t>(low % 4), y = static_cast<uint32_t>(high % 4);
-    if (a == b) return e.form1("prmt.b32", {a, b32(0), b32(y << 12 | 4u << 8 | x << 4 | 4)});
+    if (low / 4 == high / 4)
+      return e.form1("prmt.b32", {a, a_low, b32(y << 12 | (y + 4) << 8 | x << 4 | (x + 4))});
+    Operand b = bytes(high / 4).first;
     return e.and_(e.form1("prmt.b32", {a, b, b32((y + 4) << 12 | x << 4)}), b32(0xff00ff00));
   });
 }
 
-// eXmY without special values: sign and magnitude go to their places in a half's code, as a number
-// that is 2^(bias of the half - bias) times too small; subnormals come out right.
+// eXmY: sign and magnitude go to their places in a half's code, as a number that is
+// 2^(bias of the half - bias) times too small; subnormals come out right.
+//
+//   prmt     [ any | seee mm.. | ssss ssss | SEEE MM.. ]    the middle byte: the sign of the one below
+//   shift    [ ... | sss eeemm | ......... | SSS EEEMM ]    arithmetic: each half takes its own sign along
+//   mask     [  0  | s00 eeemm |     0     | S00 EEEMM ]
 bool fits_rebias(DType to, DType from) {
-  if (!from.is_small_float() || from.specials() != Specials::none) return false;
   int exponent = to == dt::f16_ ? 5 : 8, mantissa = to == dt::f16_ ? 10 : 7;
-  return from.exp < exponent && from.man <= mantissa;
+  return from.is_small_float() && from.specials() != Specials::ieee && from.exp < exponent &&
+         from.man <= mantissa;
+}
+// All bits of the bytes of `from` that are NaN.
+Operand nan_bytes(Emit& e, Operand w) {
+  return e.add(e.and_(w, b32(0x7f7f7f7f)), b32(0x01010101));
 }
 Words by_rebias(Lowering& l, DType half, DType from, const Words& words, int64_t n,
                 const std::vector<int64_t>& order) {
   Emit& e = l.emit();
   int width = from.bits, exponent = half == dt::f16_ ? 5 : 8, mantissa = 15 - exponent;
   uint32_t down = static_cast<uint32_t>(exponent - from.exp);
-  uint32_t mask = ((1u << (width - 1)) - 1) << (mantissa - from.man);
+  uint32_t keep = 0x8000 | ((1u << (width - 1)) - 1) << (mantissa - from.man);
   BitStream stream(l, words, n * width);
   uint32_t scale = half_code(half, std::ldexp(1.0, half.bias() - from.bias())) * 0x10001u;
+  bool has_nan = from.specials() == Specials::nan_only;
   return for_pairs(order, [&](int64_t low, int64_t high) {
-    // The sign at the top of each half.
-    int64_t a = low * width - (16 - width), b = high * width - (16 - width);
-    BitStream::Halves h = stream.halves(a, b, 16, 0);
-    Operand magnitude = e.and_(e.lshr(h.word, down), b32(mask * 0x10001u));
-    Operand x = e.form1("lop3.b32", {magnitude, h.word, b32(0x80008000), b32(kOrAnd)});
-    return mul2(l, half, x, scale);
+    BitStream::Byte a = stream.top_byte(low * width, width),
+                    b = stream.top_byte(high * width, width);
+    uint32_t x = a.number, y = b.number + (a.word == b.word ? 0 : 4);
+    Operand both = e.form1("prmt.b32", {a.word, b.word, b32(y << 12 | (x | 8) << 8 | x << 4 | x)});
+    Operand code = e.ashr(both, down);
+    if (has_nan) {
+      Operand nan = e.form1("prmt.b32", {nan_bytes(e, a.word), nan_bytes(e, b.word),
+                                         b32((y | 8) * 0x1100u | (x | 8) * 0x11u)});
+      code = e.form1("lop3.b32", {code, b32(keep * 0x10001u), nan, b32(kAndOr)});
+    } else {
+      code = e.and_(code, b32(keep * 0x10001u));
+    }
+    return mul2(l, half, code, scale);
   });
+}
+
+// e5mY without special values has the exponent of f16; what is infinite or NaN there is too large.
+bool fits_top(DType from) {
+  return from.is_small_float() && from.specials() == Specials::none && from.exp == 5;
+}
+Words by_top(Lowering& l, DType from, const Words& words, int64_t n,
+             const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  int width = from.bits;
+  uint32_t magnitude = (0x7fffu & ~((1u << (16 - width)) - 1)) * 0x10001u;
+  BitStream stream(l, words, n * width);
+  return for_pairs(order, [&](int64_t low, int64_t high) {
+    BitStream::Byte a = stream.top_byte(low * width, width),
+                    b = stream.top_byte(high * width, width);
+    uint32_t x = a.number, y = b.number + (a.word == b.word ? 0 : 4);
+    Operand both = e.form1("prmt.b32", {a.word, b.word, b32(y << 12 | x << 8 | x << 4 | x)});
+    if (from.man == 0) return e.and_(both, b32(magnitude | 0x80008000));
+    Operand finite =
+        e.form1("min.f16x2", {e.and_(both, b32(magnitude)), b32(0x7c007c00)});
+    return e.form1("lop3.b32", {finite, both, b32(0x80008000), b32(kOrAnd)});
+  });
+}
+
+// Bytes of e4m3 to f16, four at a time. One bit says NaN and takes the place below the sign, which
+// is free; a rotation by one bit sets upper and lower bytes of the halves' codes into two words.
+Words fp8_by_bytes(Lowering& l, DType from, const Words& words,
+                   const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  uint32_t scale = half_code(dt::f16_, std::ldexp(1.0, dt::f16_.bias() - from.bias())) * 0x10001u;
+  Words out;
+  for (const Operand& w : bytes_in_order(l, words, order)) {
+    Operand magnitude = e.and_(w, b32(0x7f7f7f7f));
+    Operand marked =
+        e.form1("lop3.b32", {magnitude, nan_bytes(e, w), b32(0x80808080), b32(kOrAnd)});
+    Operand turned = e.form1("shf.r.wrap.b32", {marked, marked, b32(1)});
+    Operand high = e.form1("lop3.b32", {turned, w, b32(0x7f7f7f7f), b32(kSelect)});
+    Operand low = e.and_(turned, b32(0x80808080));
+    for (uint32_t select : {0x5043u, 0x7261u}) {
+      if (out.size() * 2 >= order.size()) break;
+      out.push_back(mul2(l, dt::f16_, e.form1("prmt.b32", {low, high, b32(select)}), scale));
+    }
+  }
+  return out;
 }
 
 // Through another packed type.
@@ -217,29 +335,30 @@ Words widen_f16(Lowering& l, const Words& words, const std::vector<int64_t>& ord
 
 std::optional<Words> cast_packed(Lowering& l, DType to, DType from, const Words& words, int64_t n,
                                  const std::vector<int64_t>& order) {
-  bool small_int = from.is_int() && from.bits <= 8;
-  if (from == dt::f32_ && is_half(to)) return narrow_pairs(l, to, words, order);
+  bool small_int = from.is_int() && from.bits <= 8, to_half = is_half(to);
+  if (from == dt::f32_ && to_half) return narrow_pairs(l, to, words, order);
   if (from == dt::bf16_ && to == dt::f32_) return widen_bf16(l, words, order);
   if (from == dt::f16_ && to == dt::f32_) return widen_f16(l, words, order);
+  if (small_int && from.bits == 8 && to_half) return bytes_to_half(l, to, from, words, order);
+  if (small_int && from.bits == 8 && to == dt::f32_) return bytes_to_f32(l, from, words, order);
+  if (small_int && to_half) return ints_to_half(l, to, from, words, n, order);
   if (small_int && to == dt::f32_) return ints_to_f32(l, from, words, n, order);
-  if (small_int && is_half(to)) {
-    if (from.bits <= (to == dt::f16_ ? 8 : 7)) return ints_to_half(l, to, from, words, n, order);
-    return by_way_of(l, to, dt::f32_, from, words, n, order);
-  }
   if (!from.is_small_float()) return {};
+  bool fp8 = from == dt::e4m3_, converts = fp8 && l.has_arch(89);
   if (to == dt::f16_) {
     if (from == dt::e5m2_) return e5m2_to_f16(l, words, order);
-    if (from == dt::e4m3_ && l.has_arch(89)) return fp8_to_f16(l, from, words, order);
-    if (fits_byte_table(from)) return by_byte_table(l, from, words, order);
+    if (converts) return fp8_to_f16(l, from, words, order);
+    if (fp8) return fp8_by_bytes(l, from, words, order);
+    if (fits_top(from)) return by_top(l, from, words, n, order);
   }
-  if (is_half(to) && fits_rebias(to, from)) return by_rebias(l, to, from, words, n, order);
-  if (to == dt::f32_) {
-    if (from == dt::e5m2_ || (from == dt::e4m3_ && l.has_arch(89)) || fits_rebias(dt::f16_, from))
-      return by_way_of(l, to, dt::f16_, from, words, n, order);
-    if (fits_rebias(dt::bf16_, from)) return by_way_of(l, to, dt::bf16_, from, words, n, order);
-  }
-  if (to == dt::bf16_ && (from == dt::e5m2_ || (from == dt::e4m3_ && l.has_arch(89))))
+  if (to_half && fits_byte_table(to, from, order)) return by_byte_table(l, to, from, words, order);
+  bool by_f16 = fp8 || from == dt::e5m2_ || fits_rebias(dt::f16_, from);
+  if (to == dt::f32_) return by_way_of(l, to, by_f16 ? dt::f16_ : dt::bf16_, from, words, n, order);
+  if (to == dt::bf16_ && (from == dt::e5m2_ || converts))
     return by_way_of(l, to, dt::f32_, from, words, n, order);
+  if (to_half && fits_rebias(to, from)) return by_rebias(l, to, from, words, n, order);
+  // Exponents too wide for f16 are rounded there.
+  if (to == dt::f16_) return by_way_of(l, to, dt::f32_, from, words, n, order);
   return {};
 }
 

@@ -80,4 +80,59 @@ BitStream::Halves BitStream::halves(int64_t a, int64_t b, int width, int slack) 
   return h;
 }
 
+// A word begun where the field is its lowest byte serves the next ones of the same phase too.
+BitStream::Byte BitStream::top_byte(int64_t a, int width) {
+  int64_t end = a + width, k = end - 8;
+  auto holds = [&](int64_t c) { return end - 8 >= c && end <= c + 32 && (end - c) % 8 == 0; };
+  if (holds(a / 32 * 32)) k = a / 32 * 32;
+  else
+    for (int64_t c : shifted_)
+      if (holds(c)) k = c;
+  return {from(k, 32), static_cast<uint32_t>((end - k) / 8 - 1)};
+}
+
+Words bytes_in_order(Lowering& l, const Words& words, const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  auto word = [&](int64_t byte) { return words[static_cast<size_t>(byte / 4)]; };
+  // Two bytes, in the lower half.
+  struct Two {
+    Operand x, y;
+    uint32_t select;
+  };
+  auto two = [&](int64_t a, int64_t b) {
+    uint32_t at_b = static_cast<uint32_t>(b % 4) + (a / 4 == b / 4 ? 0 : 4);
+    return Two{word(a), word(b), static_cast<uint32_t>(a % 4) | at_b << 4};
+  };
+  Words out;
+  for (size_t i = 0; i < order.size(); i += 4) {
+    auto at = [&](size_t j) { return order[std::min(i + j, order.size() - 1)]; };
+    if (at(0) % 4 == 0 && at(1) == at(0) + 1 && at(2) == at(0) + 2 && at(3) == at(0) + 3) {
+      out.push_back(word(at(0)));
+      continue;
+    }
+    // Usually from two words.
+    int64_t first = at(0) / 4, other = first;
+    bool from_two = true;
+    for (size_t j = 1; j < 4; ++j) {
+      int64_t w = at(j) / 4;
+      if (w == first || w == other) continue;
+      if (other == first) other = w;
+      else from_two = false;
+    }
+    if (from_two) {
+      uint32_t select = 0;
+      for (size_t j = 0; j < 4; ++j)
+        select |= (static_cast<uint32_t>(at(j) % 4) + (at(j) / 4 == first ? 0 : 4)) << 4 * j;
+      out.push_back(e.form1("prmt.b32", {words[static_cast<size_t>(first)],
+                                         words[static_cast<size_t>(other)], b32(select)}));
+      continue;
+    }
+    Two low = two(at(0), at(1)), high = two(at(2), at(3));
+    out.push_back(e.form1("prmt.b32", {e.form1("prmt.b32", {low.x, low.y, b32(low.select)}),
+                                       e.form1("prmt.b32", {high.x, high.y, b32(high.select)}),
+                                       b32(0x5410)}));
+  }
+  return out;
+}
+
 }  // namespace tess::jit

@@ -23,6 +23,14 @@ class BitStream {
   };
   Halves halves(int64_t a, int64_t b, int width, int slack);
 
+  // A byte of a word whose top bit is that of bits [a, a + width), at most 8; the bits below them are
+  // whatever they are.
+  struct Byte {
+    Operand word;
+    uint32_t number = 0;
+  };
+  Byte top_byte(int64_t a, int width);
+
  private:
   std::optional<Halves> one_shift(int64_t a, int64_t b, int width, int slack);
   std::optional<Halves> whole_bytes(int64_t a, int64_t b, int width, int slack);
@@ -32,5 +40,8 @@ class BitStream {
   int64_t bits_;
   std::vector<int64_t> shifted_;  // the k of words already made
 };
+
+// Packed bytes in another order: byte i of the result's is byte order[i].
+Words bytes_in_order(Lowering& l, const Words& words, const std::vector<int64_t>& order);
 
 }  // namespace tess::jit
