@@ -160,6 +160,9 @@ AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dy
   for (uint32_t d = 0; d < access.n_indices; ++d) {
     const Index& index = kernel.indices[access.first_index + d];
     int64_t extent = type.shape[d];
+    if (type.ring && d == 0 &&
+        (index.kind != IndexKind::point || ref_type(index.start).is_tile()))
+      return error("a ring is indexed by a use number first", "a scalar: use u is slot u mod N");
     if (index.kind != IndexKind::all) {
       Type start = ref_type(index.start);
       if (index.kind == IndexKind::point && start.is_tile()) {
@@ -207,7 +210,6 @@ AccessType access_type(const Kernel& kernel, const Access& access, bool allow_dy
         if (extent == kDynamic && !allow_dynamic)
           return error(fmt::format("dimension {} of `{}` has no static extent", d, base.name),
                        "write `lo:+n` with a constant n");
-        if (type.ring && d == 0) return error("a ring is indexed by a use number first");
         out.type.shape.push(extent);
         break;
     }

@@ -8,11 +8,13 @@
 
 #include "isa/diag/tool.h"
 #include "isa/numerics.h"
+#include "jit/print_record.h"
 
 namespace tess::jit {
 namespace {
 
 constexpr uint64_t kGridStateBytes = 256;
+constexpr uint64_t kPrintWords = 1 << 20;
 
 bool is_tensor(Direction d) { return d != Direction::scalar && d != Direction::let; }
 
@@ -312,8 +314,16 @@ Result<std::vector<std::byte>> DeviceArguments::parameter(const BlockParam& p,
     }
     case ParamKind::fault: {
       TESS_TRY(fault_, allocate(sizeof(FaultRecord)));
-      TESS_CHECK(driver_.table->fill(driver_.self, fault_, 0, sizeof(FaultRecord)));
+      FaultRecord empty;
+      empty.fuel = fuel_, empty.turns = turns_;
+      TESS_CHECK(driver_.table->copy_in(driver_.self, fault_, std::as_bytes(std::span(&empty, 1))));
       return bytes_of(fault_);
+    }
+    case ParamKind::print: {
+      TESS_TRY(print_, allocate(sizeof(PrintHead) + kPrintWords * 8));
+      PrintHead head{0, kPrintWords};
+      TESS_CHECK(driver_.table->copy_in(driver_.self, print_, std::as_bytes(std::span(&head, 1))));
+      return bytes_of(print_);
     }
   }
   return make_diag(diag::internal_error, "a kernel parameter of unknown kind");
@@ -336,6 +346,20 @@ Result<std::span<const std::span<const std::byte>>> DeviceArguments::parameters(
   }
   for (const auto& b : bytes_) spans_.emplace_back(b);
   return std::span<const std::span<const std::byte>>(spans_);
+}
+
+Result<DeviceArguments::PrintedWords> DeviceArguments::printed() const {
+  PrintedWords out;
+  if (!print_) return out;
+  PrintHead head;
+  TESS_CHECK(driver_.table->copy_out(driver_.self, std::as_writable_bytes(std::span(&head, 1)),
+                                     print_));
+  out.dropped = head.used > kPrintWords;
+  out.words.resize(std::min(head.used, kPrintWords));
+  if (!out.words.empty())
+    TESS_CHECK(driver_.table->copy_out(driver_.self, std::as_writable_bytes(std::span(out.words)),
+                                       print_ + sizeof(PrintHead)));
+  return out;
 }
 
 Result<std::optional<FaultRecord>> DeviceArguments::fault() const {

@@ -18,6 +18,7 @@
 
 #include "isa/launch.h"
 #include "jit/driver.h"
+#include "jit/fault_record.h"
 #include "jit/lower/lower.h"
 
 namespace tess::jit {
@@ -47,17 +48,6 @@ Result<TensorMap> encode_cached(const Driver& driver, const TensorMapSpec& spec,
 Result<TensorMapSpec> tensor_map_spec(DType type, const BoundTensor& tensor, DevicePtr address,
                                       const TensorMapNeed& need);
 
-// The record a kernel in guard mode leaves of its first fault. The first word is claimed by
-// compare-and-swap from 0 to 1.
-struct FaultRecord {
-  uint32_t claimed = 0;
-  uint32_t code = 0;  // number of the diagnostic
-  uint32_t block[3] = {};
-  uint32_t strand = 0;
-  uint32_t tile = 0;  // in BlockKernel::tiles: the instruction
-  uint32_t reserved[9] = {};
-};
-
 // The device memory of one launch. Freed by `release`, whatever happened.
 class DeviceArguments {
  public:
@@ -74,6 +64,14 @@ class DeviceArguments {
                                                                  TensorMapCache& maps);
   // Written tensors and kept workspaces back to the host.
   Status copy_back(KeptWorkspaces& kept);
+  // How long loops and waits go on in guard mode; before `parameters`.
+  void set_fuel(uint32_t fuel, uint32_t turns) { fuel_ = fuel, turns_ = turns; }
+  // The words behind the head of what was printed, as many as were used and fit; whether more was.
+  struct PrintedWords {
+    std::vector<uint64_t> words;
+    bool dropped = false;
+  };
+  Result<PrintedWords> printed() const;
   Result<std::optional<FaultRecord>> fault() const;  // none: nothing faulted, or no guard
 
   DevicePtr address(uint32_t param, size_t item = 0) const { return addresses_[param][item]; }
@@ -98,7 +96,8 @@ class DeviceArguments {
   std::vector<Region> regions_;
   std::vector<std::vector<DevicePtr>> addresses_;
   std::vector<DevicePtr> owned_;
-  DevicePtr fault_ = 0;
+  DevicePtr fault_ = 0, print_ = 0;
+  uint32_t fuel_ = 0, turns_ = 0;
   std::vector<std::vector<std::byte>> bytes_;
   std::vector<std::span<const std::byte>> spans_;
 };

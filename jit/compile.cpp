@@ -103,7 +103,7 @@ Result<Lowered> lower_to_block(const Toolchain& tools, const VerifiedModule& mod
                                const CompileOptions& options, std::vector<StageTime>& times) {
   TESS_TRY(TileStage tile, run_tile_passes(tools, module, kernel, options, "", times));
   Stopwatch watch;
-  LowerOptions lower{options.target.arch, options.guard, {}};
+  LowerOptions lower{options.target.arch, options.guard, options.report_out_of_bounds, {}};
   if (options.describe)
     lower.describe = [&](const Kernel& k, const Inst& i) {
       return options.describe(tile.module.module(), k, i);
@@ -147,15 +147,13 @@ Result<CompileCache::Found> CompileCache::get(const Toolchain& tools, const Modu
                                               const VerifiedModule& module, size_t kernel,
                                               CompileOptions options) {
   const CompileTarget& t = options.target;
+  auto base = [&](const ModuleKey& k) {
+    return Base{*k.content, kernel, t.arch, static_cast<int>(t.backend), t.level, options.guard,
+                options.report_out_of_bounds};
+  };
   std::unique_lock lock(mutex_);
-  auto found = entries_.find(
-      Base{*key.content, kernel, t.arch, static_cast<int>(t.backend), t.level, options.guard});
-  if (found == entries_.end())
-    found = entries_
-                .try_emplace(Base{*key.content, kernel, t.arch, static_cast<int>(t.backend),
-                                  t.level, options.guard},
-                             Entry{key, {}})
-                .first;
+  auto found = entries_.find(base(key));
+  if (found == entries_.end()) found = entries_.try_emplace(base(key), Entry{key, {}}).first;
   Entry& entry = found->second;
   auto with_facts = [&entry](const LaunchFacts& facts) -> Variant* {
     for (auto& v : entry.variants)

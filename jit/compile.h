@@ -36,7 +36,7 @@ struct CompileTarget {
 
 struct CompileOptions {
   CompileTarget target;
-  bool guard = false;
+  bool guard = false, report_out_of_bounds = false;  // the latter in guard mode
   LaunchFacts facts;
   // Text of an instruction of the module that the passes made, for comments.
   std::function<std::string(const Module&, const Kernel&, const Inst&)> describe;
@@ -127,7 +127,7 @@ class CompileCache {
     LaunchFacts facts;
     std::shared_ptr<const CompiledKernel> kernel;  // null: some thread compiles it
   };
-  using Base = std::tuple<std::string_view, size_t, int, int, int, bool>;
+  using Base = std::tuple<std::string_view, size_t, int, int, int, bool, bool>;
   struct Entry {
     ModuleKey key;  // keeps the view of Base alive
     std::vector<std::unique_ptr<Variant>> variants;

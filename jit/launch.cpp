@@ -89,6 +89,7 @@ Result<CompileOptions> compile_options(Jit& jit, const Kernel& kernel, const Bou
   }
   c.target.level = o.level;
   c.guard = o.guard;
+  c.report_out_of_bounds = o.guard && o.report_out_of_bounds;
   c.facts = facts_of(kernel, launch);
   c.describe = o.describe;
   return c;

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -23,12 +24,19 @@ enum class DeviceKind : uint8_t { sim, cuda };
 // When the simulator lets asynchronous copies land.
 enum class Completion : uint8_t { eager, lazy, random };
 
+// A value shown by `print`.
+struct Printed {
+  uint32_t block[3] = {}, strand = 0;
+  uint32_t instruction = 0;          // of the kernel
+  std::span<const uint64_t> codes;   // elements, row-major
+};
+
 struct RunOptions {
   DeviceKind device = DeviceKind::sim;
   std::optional<Backend> backend;  // none: the first that can be used
   std::optional<int> arch;         // none: the device's; sm_90a on the simulator
   int level = 0;
-  bool guard = false;
+  bool guard = false, report_out_of_bounds = false;  // the latter in guard mode
   DeviceFacts facts;                             // what device.sms and occupancy are
   double seconds = 0;                            // wall time; 0: no limit
   const std::atomic<bool>* interrupt = nullptr;  // from any thread
@@ -39,12 +47,15 @@ struct RunOptions {
   uint32_t runs = 1, threads = 0;
   bool check = true;  // races, initialisation, asynchronous hazards
   std::function<std::string(const Module&, const Kernel&, const Inst&)> describe;  // for comments
+  std::function<void(const Printed&)> on_print;  // block by block, when the kernel has ended
 };
 
 struct LaunchOutcome {
   std::optional<Diagnostic> error;  // spans are in the module's files
   Diagnostics warnings;
   int64_t blocks = 0, fault_block[3] = {};
+  uint32_t fault_strand = 0, fault_instruction = 0;
+  bool faulted = false;  // guard mode's record says so
   uint64_t steps = 0;  // warp instructions on the simulator
   double seconds = 0;  // of the launch, without compilation and copies
   double compile_seconds = 0;

@@ -2,29 +2,91 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstring>
 #include <thread>
 
+#include "isa/diag/jit.h"
 #include "isa/diag/run.h"
 #include "isa/diag/sim.h"
 #include "isa/diag/tool.h"
+#include "jit/print_record.h"
 #include "jit/ptxsim/sim_driver.h"
 
 namespace tess::jit {
 namespace {
 
-Diagnostic fault_diagnostic(const FaultRecord& f, const BlockKernel& block, LaunchOutcome& out) {
+// Loops of a strand and each wait may take so many turns in guard mode.
+constexpr uint32_t kFuel = 1u << 28, kTurnsOnGpu = 1u << 24, kTurnsInSimulator = 1u << 16;
+
+// The instruction of the program at this place; the number of instructions if there is none.
+uint32_t instruction_at(const Kernel& kernel, Loc loc) {
+  uint32_t pc = 0;
+  for (; pc < kernel.code.size(); ++pc) {
+    const Loc& at = kernel.code[pc].loc;
+    if (loc.line && at.file == loc.file && at.line == loc.line && at.col == loc.col) break;
+  }
+  return pc;
+}
+
+Diagnostic fault_diagnostic(const FaultRecord& f, const BlockKernel& block, const Kernel& kernel,
+                            LaunchOutcome& out) {
   for (int i = 0; i < 3; ++i) out.fault_block[i] = f.block[i];
   const DiagInfo* info = find_diag(Diag{static_cast<uint16_t>(f.code)});
   if (!info || f.tile >= block.tiles.size())
     return make_diag(diag::internal_error,
                      fmt::format("the fault record of `{}` is not readable", block.name));
-  const TileNote& note = block.tiles[f.tile];
-  return make_diag(info->code,
-                   fmt::format("{} (kernel `{}`, block {},{},{}, strand {})", info->summary,
-                               block.name, f.block[0], f.block[1], f.block[2], f.strand),
-                   {note.loc.file, note.loc.line, note.loc.col, 0});
+  const Loc& loc = block.tiles[f.tile].loc;
+  Diagnostic d = make_diag(info->code, std::string(info->summary), {loc.file, loc.line, loc.col, 0});
+  out.faulted = true;
+  out.fault_strand = f.strand;
+  out.fault_instruction = instruction_at(kernel, loc);
+  std::string what;
+  if (out.fault_instruction < kernel.code.size())
+    what = fmt::format(", instruction {}: `{}`", out.fault_instruction,
+                       op_info(kernel.code[out.fault_instruction].op).name);
+  d.notes.push_back({fmt::format("in kernel `{}`, block ({},{},{}), strand {}{}", kernel.name,
+                                 f.block[0], f.block[1], f.block[2], f.strand, what),
+                     {}});
+  return d;
+}
+
+// Block by block; within a block in the order in which room was reserved.
+Status show_prints(const DeviceArguments& arguments, const Kernel& kernel, const BoundLaunch& launch,
+                   const RunOptions& options, LaunchOutcome& out) {
+  TESS_TRY(DeviceArguments::PrintedWords printed, arguments.printed());
+  std::vector<uint32_t> prints;
+  for (uint32_t pc = 0; pc < kernel.code.size(); ++pc)
+    if (kernel.code[pc].op == Op::print) prints.push_back(pc);
+  std::vector<Printed> found;
+  constexpr size_t kHead = sizeof(PrintRecord) / 8;
+  for (size_t at = 0; at + kHead <= printed.words.size();) {
+    PrintRecord r;
+    std::memcpy(static_cast<void*>(&r), &printed.words[at], sizeof r);
+    if (at + kHead + r.elements > printed.words.size() || r.number >= prints.size()) break;
+    Printed p;
+    std::copy_n(r.block, 3, p.block);
+    p.strand = r.strand;
+    p.instruction = prints[r.number];
+    p.codes = {&printed.words[at + kHead], r.elements};
+    found.push_back(p);
+    at += kHead + r.elements;
+  }
+  auto place = [&](const Printed& p) {
+    return (int64_t{p.block[2]} * launch.grid[1] + p.block[1]) * launch.grid[0] + p.block[0];
+  };
+  std::stable_sort(found.begin(), found.end(),
+                   [&](const Printed& a, const Printed& b) { return place(a) < place(b); });
+  if (options.on_print)
+    for (const Printed& p : found) options.on_print(p);
+  if (printed.dropped)
+    out.warnings.push_back(make_diag(diag::prints_dropped,
+                                     fmt::format("`{}` printed more than there is room for",
+                                                 kernel.name),
+                                     {kernel.loc.file, kernel.loc.line, kernel.loc.col, 0}));
+  return ok();
 }
 
 }  // namespace
@@ -37,6 +99,9 @@ Status launch_on(const Driver& driver, ModuleId loaded, const CompiledKernel& co
   const BlockKernel& block = compiled.lowered.block;
   DeviceArguments arguments(driver, kernel, launch);
   TESS_CHECK(arguments.place(kept));
+  arguments.set_fuel(options.steps ? static_cast<uint32_t>(std::min<uint64_t>(options.steps, ~0u))
+                                   : kFuel,
+                     options.device == DeviceKind::sim ? kTurnsInSimulator : kTurnsOnGpu);
   LaunchSpec spec;
   TESS_TRY(spec.params, arguments.parameters(compiled.lowered, options.facts, maps));
   spec.module = loaded;
@@ -48,11 +113,15 @@ Status launch_on(const Driver& driver, ModuleId loaded, const CompiledKernel& co
   spec.shared_bytes = block.shared_bytes;
   spec.cooperative = kernel.cooperative;
   auto start = std::chrono::steady_clock::now();
-  TESS_CHECK(driver.table->launch(driver.self, spec));
-  TESS_CHECK(driver.table->synchronize(driver.self, StreamId::standard));
+  Status done = driver.table->launch(driver.self, spec);
+  if (done) done = driver.table->synchronize(driver.self, StreamId::standard);
   out.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  TESS_TRY(std::optional<FaultRecord> fault, arguments.fault());
-  if (fault) return fault_diagnostic(*fault, block, out);
+  Status shown = copy_back ? show_prints(arguments, kernel, launch, options, out) : ok();
+  // A fault comes before what came of it.
+  Result<std::optional<FaultRecord>> fault = arguments.fault();
+  if (fault && *fault) return fault_diagnostic(**fault, block, kernel, out);
+  TESS_CHECK(done);
+  TESS_CHECK(shown);
   if (after) after(arguments);
   return copy_back ? arguments.copy_back(kept) : ok();
 }
@@ -62,8 +131,32 @@ namespace {
 using ptxsim::Finding;
 using ptxsim::Simulator;
 
+// What the simulator finds under the name that the interpreter has for it. The rest are mistakes
+// of the compiler.
+struct SameMeaning {
+  Diag simulator, interpreter;
+};
+constexpr SameMeaning kSameMeaning[] = {
+    {diag::kSimUninitRegister, diag::run_unwritten}, {diag::kSimUninitMemory, diag::run_unwritten},
+    {diag::kSimRace, diag::run_race},                {diag::kSimClusterExit, diag::run_race},
+    {diag::kSimProxyRace, diag::run_proxy},          {diag::kSimDeadlock, diag::run_deadlock},
+    {diag::kSimBarrierCount, diag::run_named_barrier}, {diag::kSimMbarrier, diag::run_mbar_phase},
+    {diag::kSimAsyncLeft, diag::run_in_flight},      {diag::kSimWgmmaHazard, diag::run_wgmma_result},
+    {diag::kSimMisaligned, diag::run_misaligned},    {diag::kSimLimit, diag::run_step_limit},
+    {diag::kSimTrap, diag::run_trap},
+};
+
+Diag interpreters_code(Diag found, const Kernel& kernel, uint32_t instruction) {
+  if (found == diag::kSimTrap && instruction < kernel.code.size() &&
+      kernel.code[instruction].op == Op::assert_)
+    return diag::run_assert;
+  for (const SameMeaning& row : kSameMeaning)
+    if (row.simulator == found) return row.interpreter;
+  return found;
+}
+
 // A finding at its place in the program rather than with the place as text.
-Diagnostic placed(const Finding& f, const Module& module, LaunchOutcome& out) {
+Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel, LaunchOutcome& out) {
   out.fault_block[0] = f.where.block.x;
   out.fault_block[1] = f.where.block.y;
   out.fault_block[2] = f.where.block.z;
@@ -74,6 +167,12 @@ Diagnostic placed(const Finding& f, const Module& module, LaunchOutcome& out) {
     d.message = fmt::format("{} (block {},{},{}, thread {},{},{})", f.message, f.where.block.x,
                             f.where.block.y, f.where.block.z, f.where.thread.x, f.where.thread.y,
                             f.where.thread.z);
+    out.fault_instruction =
+        instruction_at(kernel, {i, f.where.place.line, std::max(f.where.place.col, 1u)});
+  }
+  if (Diag code = interpreters_code(f.code, kernel, out.fault_instruction); code != f.code) {
+    d.code = code;
+    d.notes.push_back({fmt::format("{} of the simulator", diag_id(f.code)), {}});
   }
   return d;
 }
@@ -159,7 +258,7 @@ ptxsim::LaunchOptions simulator_options(const RunOptions& o, uint32_t run) {
   l.shuffle_warps = o.runs > 1 ? run >= 3 : o.seed != 0;
   l.check_races = l.check_init = l.check_async = o.check;
   l.stats = false;
-  if (o.steps) l.max_steps = o.steps;
+  if (o.steps && !o.guard) l.max_steps = o.steps;  // in guard mode the kernel counts itself
   l.threads = static_cast<int>(o.threads);
   return l;
 }
@@ -193,7 +292,7 @@ void run_on_simulator(const CompiledKernel& compiled, const Module& module, cons
       continue;
     }
     const std::vector<Finding>& findings = sim.last().findings;
-    out.error = findings.empty() ? std::move(done).error() : placed(findings[0], module, out);
+    out.error = findings.empty() || out.faulted ? std::move(done).error() : placed(findings[0], module, kernel, out);
     if (out.error->code == diag::kSimInterrupted)
       out.error = watch.timed_out()
                       ? make_diag(diag::run_time_limit, fmt::format("kernel `{}` ran for {} s",

@@ -16,7 +16,7 @@ int class_bytes(RegClass c) {
 
 std::string_view param_kind_name(ParamKind kind) {
   constexpr std::string_view kNames[] = {"pointer",    "list",       "scalar", "expression",
-                                         "tensor_map", "grid_state", "fault"};
+                                         "tensor_map", "grid_state", "fault",  "print"};
   return kNames[static_cast<int>(kind)];
 }
 

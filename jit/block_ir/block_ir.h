@@ -107,6 +107,7 @@ enum class ParamKind : uint8_t {
   tensor_map,  // 128 bytes, by value
   grid_state,  // b64: zeroed words for grid.sync
   fault,       // b64: the fault record of guard mode
+  print,       // b64: where `print` leaves values (jit/print_record.h)
 };
 std::string_view param_kind_name(ParamKind kind);
 struct BlockParam {

@@ -171,7 +171,7 @@ struct Parser {
     BlockParam p;
     std::string_view kind = word();
     bool known = false;
-    for (int i = 0; i <= static_cast<int>(ParamKind::fault); ++i)
+    for (int i = 0; i <= static_cast<int>(ParamKind::print); ++i)
       if (param_kind_name(static_cast<ParamKind>(i)) == kind) {
         p.kind = static_cast<ParamKind>(i);
         known = true;

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "isa/layout_ops.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
@@ -41,7 +42,7 @@ bool aligned_to(const Part& part, const TileLayout& l, int d, int64_t run) {
   const MemoryView& v = part.view;
   if (thread_bits(l, d) & static_cast<uint64_t>(run - 1)) return false;
   size_t unit = static_cast<size_t>(v.dim[static_cast<size_t>(d)]);
-  if (v.start_divisor[unit] % run) return false;
+  if (v.start_divisor[unit] % run || (v.ends() && v.room_divisor % run)) return false;
   if (v.space == Space::global)
     for (size_t s = 0; s < v.start.size(); ++s) {
       if (s == unit || v.stride_divisor[s] % run == 0) continue;
@@ -233,6 +234,25 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
 
 }  // namespace
 
+namespace {
+
+// What guard mode reports if it was asked to: elements that are wanted and out of bounds.
+void report_outside(Lowering& l, const AccessPlan& plan, Addresser& where, Operand acts,
+                    const Words* mask) {
+  if (!l.options().report_out_of_bounds) return;
+  Emit& e = l.emit();
+  Operand any = pred(false);
+  for (size_t i = 0; i < plan.registers.size(); i += static_cast<size_t>(plan.run)) {
+    int64_t reg = plan.registers[i];
+    Operand outside = e.not_(where.inside(reg));
+    if (mask) outside = e.and_(outside, (*mask)[static_cast<size_t>(reg)]);
+    any = e.or_(any, outside);
+  }
+  fault_if(l, e.and_(acts, any), diag::run_out_of_bounds);
+}
+
+}  // namespace
+
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad) {
   Emit& e = l.emit();
   const TileLayout& layout = *like.layout;
@@ -249,6 +269,7 @@ Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mas
   Operand holds = l.holds_elements(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, like.shape, &layout);
+  report_outside(l, plan, where, holds, mask ? &mask_words : nullptr);
 
   int64_t n = static_cast<int64_t>(plan.registers.size());
   int pieces = plan.unit ? static_cast<int>(plan.run * memory_bits(v.type) / 8 / plan.unit) : 1;
@@ -366,6 +387,7 @@ void store_part(Lowering& l, const Part& part, const Tile& value, const Tile* ma
   Operand holds = writer ? *writer : l.is_first_copy(layout);
   Words mask_words;
   if (mask) mask_words = l.broadcast_words(*mask, value.shape, &layout);
+  report_outside(l, plan, where, holds, mask ? &mask_words : nullptr);
   Words source = value.words;
   if (v.type.is_bool()) {
     std::vector<Operand> bytes;

@@ -289,6 +289,8 @@ Operand Addresser::inside(int64_t reg) {
     }
     all = e.and_(all, e.op(BlockOp::ult, {index, b.extent}));
   }
+  const MemoryView& v = part_.view;
+  if (v.ends()) all = e.and_(all, e.ult(e.sub(element_at(reg), v.room_begin), v.room));
   return all;
 }
 

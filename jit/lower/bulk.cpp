@@ -28,9 +28,6 @@ const char* reduction(const Lowering& l) {
 
 LOWER(copy_bulk) {
   Emit& e = l.emit();
-  if (!l.has_arch(90))
-    return l.unsupported("bulk copies need sm_90a",
-                         "use copy.async, or compile with --arch sm_90a");
   Part to = l.part_of_arg(0), from = l.part_of_arg(1);
   int64_t bits = to.view.type.is_bool() ? 8 : to.view.type.bits;
   if (!from.shape.is_static()) return l.unsupported("a run of a length known only at run time");
@@ -68,7 +65,6 @@ LOWER(copy_bulk) {
 
 LOWER(red_async) {
   Emit& e = l.emit();
-  if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
   Part to = l.part_of_arg(0);
   Tile v = l.arg(1);
   BarrierUse b = barrier_use(l, 2);

@@ -1,7 +1,7 @@
 // Control, ids, and the declaration of shared tiles.
 #include "isa/layout_ops.h"
 #include "isa/numerics.h"
-#include "jit/lower/lowering.h"
+#include "jit/lower/guard.h"
 #include "jit/tile/shared_plan.h"
 
 namespace tess::jit {
@@ -54,33 +54,80 @@ LOWER(smem) {
   l.set_view(0, std::move(v));
 }
 
+namespace {
+
+int64_t as_signed(Operand o) {
+  return o.type == RegClass::b32 ? static_cast<int32_t>(o.bits) : static_cast<int64_t>(o.bits);
+}
+
+// Whether no index is beyond its type, the one that ends the loop included.
+bool never_wraps(Lowering& l, Operand end, Operand step) {
+  if (!step.is_imm() || as_signed(step) == 0) return false;
+  int64_t by = as_signed(step);
+  if (by == 1 || by == -1) return true;
+  if (end.is_imm()) {
+    __int128 last = static_cast<__int128>(as_signed(end)) + by;
+    return end.type == RegClass::b32 ? last == static_cast<int32_t>(last)
+                                     : last == static_cast<int64_t>(last);
+  }
+  return l.facts().divisor(l.arg_ref(0)) % by == 0 && l.facts().divisor(l.arg_ref(1)) % by == 0;
+}
+
+// The turns of a loop, as an unsigned number.
+Operand turns(Lowering& l, Operand begin, Operand end, Operand step) {
+  Emit& e = l.emit();
+  Operand zero = Operand::imm(0, step.type), one = Operand::imm(1, step.type);
+  Operand down = e.slt(step, zero), still = e.eq(step, zero);
+  fault_if(l, still, diag::run_zero_step);
+  Operand by = e.sel(still, one, e.sel(down, e.sub(zero, step), step));
+  Operand span = e.sel(down, e.sub(begin, end), e.sub(end, begin));
+  Operand some = e.sel(down, e.slt(end, begin), e.slt(begin, end));
+  Operand n = e.add(e.op(BlockOp::udiv, {e.sub(span, one), by}), one);
+  return e.sel(e.and_(some, e.not_(still)), n, zero);
+}
+
+void end_without_fuel(Lowering& l) {
+  if (l.options().guard) l.emit().control(BlockOp::break_if, {l.emit().not_(has_fuel(l))});
+}
+
+}  // namespace
+
+// The index may not wrap on its way past the end. Where it could, it is compared as an unsigned
+// number if it begins at one, and else the turns are counted.
 LOWER(for_) {
   Emit& e = l.emit();
   DType t = l.result_type().dtype;
   Operand begin = l.arg(0).words[0], end = l.arg(1).words[0];
   Operand step = l.has_arg(2) ? l.arg(2).words[0] : Operand::imm(1, word_class(t));
-  Operand counter = e.variable(word_class(t), "i");
+  bool plain = never_wraps(l, end, step), down = step.is_imm() && as_signed(step) < 0;
+  bool natural = !plain && step.is_imm() && as_signed(step) > 0 && begin.is_imm() &&
+                 as_signed(begin) >= 0;
+  Operand counter = e.variable(word_class(t), "i"), left;
   e.assign(counter, begin);
+  if (natural) {
+    end = e.form1(step.type == RegClass::b32 ? "max.s32" : "max.s64",
+                  {end, Operand::imm(0, step.type)});
+  } else if (!plain) {
+    left = e.variable(word_class(t), "left");
+    e.assign(left, turns(l, begin, end, step));
+  }
   l.forget_scalars();
   e.begin_loop(static_cast<uint32_t>(l.attr(AttrTag::unroll).value_or(0)));
   Operand now = e.snapshot(counter);
-  Operand done;
-  if (step.is_imm()) {
-    bool down = step.type == RegClass::b32 ? static_cast<int32_t>(step.bits) < 0
-                                           : static_cast<int64_t>(step.bits) < 0;
-    done = down ? e.sle(now, end) : e.sle(end, now);
-  } else {
-    Operand down = e.slt(step, Operand::imm(0, step.type));
-    done = e.or_(e.and_(down, e.sle(now, end)), e.and_(e.not_(down), e.sle(end, now)));
-  }
+  Operand done = left.is_reg() ? e.eq(e.snapshot(left), Operand::imm(0, step.type))
+                 : natural     ? e.op(BlockOp::ule, {end, now})
+                 : down        ? e.sle(now, end)
+                               : e.sle(end, now);
   e.control(BlockOp::break_if, {done});
+  end_without_fuel(l);
   l.bind(l.result_value(), {now});
-  l.open_loop({counter, step});
+  l.open_loop({counter, step, left});
 }
 
 LOWER(while_) {
   l.forget_scalars();
   l.emit().begin_loop();
+  end_without_fuel(l);
   l.open_loop({});
 }
 
@@ -102,9 +149,10 @@ LOWER(end) {
   if (opener.op == Op::warps) return l.end_section();
   if (opener.op == Op::parallel) return l.end_parallel();
   if (opener.op == Op::for_ || opener.op == Op::while_) {
-    auto [counter, step] = l.close_loop();
+    auto [counter, step, left] = l.close_loop();
     e.begin_latch();
     if (counter.is_reg()) e.assign(counter, e.add(counter, step));
+    if (left.is_reg()) e.assign(left, e.sub(left, Operand::imm(1, left.type)));
   }
   e.end();
 }

@@ -63,7 +63,8 @@ LOWER(copy_async) {
   std::optional<Tile> mask;
   if (l.has_arg(2)) mask = l.arg(2);
   CopyPlan plan;
-  if (!mask && pad_code == 0 && from.gather_dim < 0 && to.bounds.empty())
+  if (!mask && pad_code == 0 && from.gather_dim < 0 && to.bounds.empty() &&
+      !from.view.ends())
     plan = plan_copy(l, to, from, *layout);
   if (!plan.unit) {
     if (mask && mask->layout && mask->shape == shape) layout = mask->layout;

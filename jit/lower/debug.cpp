@@ -1,7 +1,8 @@
-// assert trap assume print trace; barriers of one strand, fences, prefetch.
+// assert trap assume trace; barriers of one strand, fences, prefetch.
 #include <fmt/format.h>
 
 #include "jit/lower/access.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
@@ -12,8 +13,6 @@ const char* scope_word(const Lowering& l) {
   return l.has(AttrTag::sys) ? "sys" : "gpu";
 }
 
-constexpr const char* kInterpreterShows = "the interpreter does: `tess run --on interp`";
-
 }  // namespace
 
 LOWER(assert_) {
@@ -23,14 +22,23 @@ LOWER(assert_) {
   for (Operand w : c.words) holds = e.and_(holds, w);
   if (c.layout) holds = e.or_(holds, e.not_(l.holds_elements(*c.layout)));
   if (holds.is_imm() && holds.bits) return;
+  if (l.options().guard) return fault_if(l, e.not_(holds), diag::run_assert);
   e.begin_if(e.not_(holds));
   e.form("trap", {});
   e.end();
 }
-LOWER(trap) { l.emit().form("trap", {}); }
-LOWER(assume) {}
-LOWER(print) { l.unsupported("compiled kernels print nothing", kInterpreterShows); }
-LOWER(trace) { l.unsupported("compiled kernels record nothing", kInterpreterShows); }
+LOWER(trap) {
+  if (l.options().guard) return fault_if(l, pred(true), diag::run_trap);
+  l.emit().form("trap", {});
+}
+LOWER(assume) {
+  Tile c = l.arg(0);
+  std::vector<Operand> broken;
+  for (Operand w : c.words) broken.push_back(l.emit().not_(w));
+  fault_if_any(l, c.layout, broken, diag::run_assume);
+}
+// The interpreter records; it changes nothing.
+LOWER(trace) {}
 
 // Every thread has the same value already.
 LOWER(barrier_reduce) {

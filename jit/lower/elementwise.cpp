@@ -2,6 +2,7 @@
 // shape, then word by word where one instruction does a packed word, else element by element.
 #include "isa/numerics.h"
 #include "jit/lower/arith.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
@@ -51,8 +52,43 @@ void by_word(Lowering& l, Fn fn) {
   l.set(0, std::move(out));
 }
 
+// Whether the exact result of two elements is beyond their type.
+Operand overflows(Lowering& l, Binary op, DType t, Operand a, Operand b) {
+  Emit& e = l.emit();
+  Operand r = binary_element(l, op, t, a, b), zero = Operand::imm(0, r.type);
+  // Of narrow elements not even a product leaves 32 bits.
+  if (t.bits < 32) return e.ne(r, normalised(l, t, r));
+  std::string type = (t.is_signed() ? "s" : "u") + std::to_string(int{t.bits});
+  switch (op) {
+    case Binary::mul: {
+      Operand high = e.form1("mul.hi." + type, {a, b});
+      return e.ne(high, t.is_signed() ? e.ashr(r, t.bits - 1u) : zero);
+    }
+    case Binary::add:
+      if (!t.is_signed()) return e.ult(r, a);
+      return e.slt(e.and_(e.xor_(a, r), e.xor_(b, r)), zero);
+    default:
+      if (!t.is_signed()) return e.ult(a, b);
+      return e.slt(e.and_(e.xor_(a, b), e.xor_(a, r)), zero);
+  }
+}
+
+// What traps in guard mode: a zero divisor, an overflow that `nowrap` excludes.
+void check_integers(Lowering& l, Binary op, const Operands& o) {
+  DType t = o.type[0];
+  bool divides = op == Binary::div || op == Binary::rem;
+  if (!l.options().guard || !t.is_int() || !(divides || l.has(AttrTag::nowrap))) return;
+  std::vector<Operand> a = l.elements(t, o.words[0], o.n), b = l.elements(t, o.words[1], o.n), bad;
+  for (size_t r = 0; r < a.size(); ++r)
+    bad.push_back(divides ? l.emit().eq(b[r], Operand::imm(0, b[r].type))
+                          : overflows(l, op, t, a[r], b[r]));
+  const TileLayout* layout = l.result_type().shape.rank ? l.result_layout() : nullptr;
+  fault_if_any(l, layout, bad, divides ? diag::run_divide_by_zero : diag::run_nowrap);
+}
+
 void binary(Lowering& l, Binary op) {
   Operands o = operands(l);
+  check_integers(l, op, o);
   l.set(0, binary_words(l, op, o.type[0], o.words[0], o.words[1], o.n));
 }
 

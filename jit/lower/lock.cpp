@@ -4,6 +4,7 @@
 #include "jit/lower/access.h"
 #include "jit/lower/arith.h"
 #include "jit/lower/atomic.h"
+#include "jit/lower/guard.h"
 #include "jit/lower/mbar.h"
 
 namespace tess::jit {
@@ -28,6 +29,7 @@ Word word_of(Lowering& l) {
   w.place = fmt::format("{}.{}", scope_word(l, part.view),
                         part.view.space == Space::global ? "global" : "shared");
   w.inside = where.inside(0);
+  fault_if(l, l.emit().not_(w.inside), diag::run_sync_bounds);
   return w;
 }
 
@@ -47,8 +49,10 @@ void ask_until(Lowering& l, Done done) {
   Emit& e = l.emit();
   Operand pause = e.variable(RegClass::b32, "pause");
   e.assign(pause, b32(kFirstPause));
+  Patience patience(l);
   e.begin_loop();
   e.control(BlockOp::break_if, {done()});
+  patience.give_up_if_spent();
   e.begin_latch();
   Operand now = e.snapshot(pause);
   e.form("nanosleep.u32", {now});
@@ -83,7 +87,9 @@ LOWER(unlock) {
   Word w = word_of(l);
   l.barrier();
   on_word(l, w, [&] {
-    l.emit().form1(fmt::format("atom.release.{}.exch.b32", w.place), {w.base, w.offset, b32(0)});
+    Operand held = l.emit().form1(fmt::format("atom.release.{}.exch.b32", w.place),
+                                  {w.base, w.offset, b32(0)});
+    fault_if(l, l.emit().eq(held, b32(0)), diag::run_unlock);
   });
 }
 

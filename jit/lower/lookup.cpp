@@ -2,6 +2,7 @@
 // memory. An index beyond the table reads some entry.
 #include <map>
 
+#include "jit/lower/guard.h"
 #include "jit/lower/scratch_array.h"
 
 namespace tess::jit {
@@ -26,6 +27,7 @@ std::vector<Operand> indices(Lowering& l, const TileLayout* to, int64_t entries)
       map.assign(static_cast<size_t>(to->registers), 0);
     }
   }
+  std::vector<Operand> outside;
   for (int64_t r : map) {
     Operand x = held[static_cast<size_t>(r)];
     Operand inside = e.ult(x, Operand::imm(static_cast<uint64_t>(entries), x.type));
@@ -33,7 +35,9 @@ std::vector<Operand> indices(Lowering& l, const TileLayout* to, int64_t entries)
     bool always =
         index.type.bits < 32 && !index.type.is_signed() && entries >= int64_t{1} << index.type.bits;
     out.push_back(always ? x : e.sel(inside, x, b32(0)));
+    outside.push_back(always ? pred(false) : e.not_(inside));
   }
+  fault_if_any(l, to, outside, diag::run_lookup_range);
   return out;
 }
 

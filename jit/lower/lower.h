@@ -26,7 +26,8 @@ void specialise(Kernel& kernel, const LaunchFacts& facts);
 
 struct LowerOptions {
   int arch = 80;       // 80, 89, 90; 901 for sm_90a
-  bool guard = false;  // fuel, bounds and traps checked, the first fault recorded
+  bool guard = false;  // fuel and traps checked, the first fault recorded
+  bool report_out_of_bounds = false;  // in guard mode: an access out of bounds is a fault
   // Text of an instruction, for comments; none: its name.
   std::function<std::string(const Kernel&, const Inst&)> describe;
 };

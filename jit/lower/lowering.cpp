@@ -287,6 +287,20 @@ void Lowering::lower_inst() {
   kLower[static_cast<size_t>(i.op)](*this);
 }
 
+// What the architecture lacks, by the instructions' rows.
+Status Lowering::check_arch() const {
+  if (has_arch(90)) return ok();
+  auto lacks = [](std::string what, const Loc& at) {
+    return make_diag(diag::arch_lacks, what + " sm_90a", {at.file, at.line, at.col, 1},
+                     "compile with --arch sm_90a");
+  };
+  if (k_.cluster > 1) return lacks(fmt::format("kernel `{}`: clusters need", k_.name), k_.loc);
+  for (const Inst& i : k_.code)
+    if (op_info(i.op).arch == Arch::sm_90a)
+      return lacks(fmt::format("`{}` needs", op_info(i.op).name), i.loc);
+  return ok();
+}
+
 Status Lowering::run() {
   Result<std::deque<Layout>> layouts = parse_layouts(m_);
   if (!layouts) return layouts.error();
@@ -297,9 +311,7 @@ Status Lowering::run() {
   b.arch = options_.arch;
   b.threads = k_.warps * 32;
   b.cluster = k_.cluster;
-  if (k_.cluster > 1 && !has_arch(90))
-    return make_diag(diag::not_lowered, fmt::format("kernel `{}`: clusters need sm_90a", k_.name),
-                     {k_.loc.file, k_.loc.line, k_.loc.col, 1}, "compile with --arch sm_90a");
+  if (Status there = check_arch(); !there) return there;
   b.blocks_per_sm = k_.blocks_per_sm;
   b.files = m_.files;
   strand_.warps = k_.warps;
@@ -309,6 +321,7 @@ Status Lowering::run() {
   plan_shared();
   find_async_memory();
   bind_params();
+  fill_up();
   for (pc_ = 0; pc_ < k_.code.size() && !failed_; ++pc_) lower_inst();
   place_scratch();
   if (error_) return *error_;

@@ -76,6 +76,11 @@ struct MemoryView {
   std::vector<int64_t> start_divisor;  // known divisors; of a constant 0, 2^30
   std::vector<Operand> stride;         // in elements: global only
   std::vector<int64_t> stride_divisor;
+  // Of a tensor that ends within its shape (`alias`): only the elements [room_begin, room_begin +
+  // room) from the base are there, b64; none: all of them.
+  Operand room_begin, room;
+  int64_t room_divisor = 1;
+  bool ends() const { return room.kind != Operand::Kind::none; }
   const Layout* memory = nullptr;  // shared: storage coordinates -> element offset
   bool remote = false;             // in a peer block's shared memory
   int rank() const { return static_cast<int>(dim.size()); }
@@ -101,7 +106,8 @@ struct Part {
 struct StrandContext {
   uint32_t first_warp = 0, warps = 4;  // of the section; of one strand
   uint32_t strands = 1;
-  Operand number;   // b32: which strand of the section
+  uint32_t first_number = 0;  // of the section's strands in the block; 0 is the one it starts with
+  Operand number;             // b32: which strand of the section
   Operand barrier;  // b32: the hardware barrier its threads meet at; the block's is 0
   bool whole_block = true;
   bool one_thread = false;     // its first thread does everything
@@ -191,9 +197,9 @@ class Lowering {
   Operand holds_elements(const TileLayout& l);
   Operand is_first_copy(const TileLayout& l);
 
-  // Loops: what the latch adds to which variable.
+  // Loops: what the latch adds to which variable, and the turns left if those are counted.
   struct Loop {
-    Operand counter, step;
+    Operand counter, step, left;
   };
   void open_loop(Loop loop) { loops_.push_back(loop); }
   Loop close_loop() {
@@ -248,9 +254,13 @@ class Lowering {
     return &memory_layouts_.back();
   }
 
+  // --- guard mode (guard.h)
+  Operand fault_record();
+  Operand fuel() const { return fuel_; }
+
   // --- failing
   void fail(Diagnostic d);
-  void unsupported(std::string what, std::string hint = {});  // E1102 at this instruction
+  void unsupported(std::string what, std::string hint = {});  // E1100 at this instruction
   void broken(std::string what);                              // a mistake of ours
   bool failed() const { return failed_; }
 
@@ -265,6 +275,8 @@ class Lowering {
   };
   void find_variables();
   void bind_params();
+  Status check_arch() const;
+  void fill_up();  // guard.cpp
   void plan_shared();  // control.cpp
   void find_async_memory();
   void place_scratch();
@@ -296,6 +308,8 @@ class Lowering {
   std::vector<uint32_t> section_scratch_;  // bytes of one strand, by section
   std::vector<uint32_t> section_strands_;
   std::vector<uint32_t> free_barriers_;
+  uint32_t next_strand_ = 1;
+  Operand fuel_;                    // guard mode: a variable
   uint32_t entry_registers_ = 0;    // of a thread, where a section says `regs`
   std::vector<uint32_t> publishes_;  // by section's pc: whether it writes what async operations touch
   std::optional<Flights> flights_;

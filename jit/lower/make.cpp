@@ -1,6 +1,7 @@
 // fill iota undef rand.philox table extract.
 #include "isa/numerics.h"
 #include "jit/lower/arith.h"
+#include "jit/lower/guard.h"
 #include "jit/lower/scratch_array.h"
 
 namespace tess::jit {
@@ -148,10 +149,14 @@ LOWER(extract) {
   if (!a.layout) return l.set(0, a.words);
   const TileLayout& layout = *a.layout;
   std::vector<Operand> index;
+  Operand outside = pred(false);
   for (size_t i = 1; i < l.n_args(); ++i) {
     Operand at = l.index_of(l.arg_ref(i));
+    Operand extent = Operand::imm(static_cast<uint64_t>(a.shape[static_cast<int>(i) - 1]), at.type);
+    outside = e.or_(outside, e.not_(e.ult(at, extent)));
     index.push_back(at.type == RegClass::b64 ? e.trunc(at) : at);
   }
+  fault_if(l, outside, diag::run_extract_range);
   std::vector<Operand> held = l.elements(a.type, a.words, layout.registers);
   Operand value = held[0], found = pred(false);
   std::vector<std::vector<int64_t>> seen;

@@ -6,6 +6,8 @@
 
 #include <bit>
 
+#include "jit/lower/guard.h"
+
 namespace tess::jit {
 
 BarrierUse barrier_use(Lowering& l, size_t arg) {
@@ -85,12 +87,14 @@ LOWER(mbar_wait) {
   if (negative.is_imm() && negative.bits) return;
   Operand parity = phase_parity(l, b);
   if (!negative.is_imm()) e.begin_if(e.not_(negative));
+  Patience patience(l);
   e.begin_loop();
   std::string opcode = !l.has_arch(90) ? "mbarrier.test_wait.parity.shared::cta.b64"
                        : in_cluster(l) ? "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64"
                                        : "mbarrier.try_wait.parity.shared::cta.b64";
   Operand done = e.form1(opcode, {b.address, b32(0), parity});
   e.control(BlockOp::break_if, {e.ne(done, b32(0))});
+  patience.give_up_if_spent();
   e.begin_latch();
   e.end();
   if (!negative.is_imm()) e.end();

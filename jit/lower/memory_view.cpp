@@ -5,6 +5,7 @@
 #include "isa/infer.h"
 #include "isa/layout_ops.h"
 #include "isa/numerics.h"
+#include "jit/lower/guard.h"
 #include "jit/lower/lowering.h"
 
 namespace tess::jit {
@@ -87,7 +88,11 @@ MemoryView Lowering::view_of(uint32_t value, Ref item) {
   }
   v.base = e_.op(BlockOp::param, {b32(number)}, RegClass::b64);
   if (!p.list.tokens.empty() && !item.is_none()) {
-    Operand at = e_.mul(wide(index_of(item)), b64(8));
+    Operand number = wide(index_of(item)), count = host_value(p.list);
+    if (count.type == RegClass::b32) count = e_.zext(count);
+    Operand inside = e_.ult(number, count);
+    fault_if(*this, e_.not_(inside), diag::run_list_range);
+    Operand at = e_.mul(e_.sel(inside, number, b64(0)), b64(8));
     v.base = e_.form1("ld.global.nc.b64", {e_.add(v.base, at), b32(0)});
   }
   v.alignment = std::max<int64_t>(p.aligned, std::max(1, type.dtype.bits / 8));

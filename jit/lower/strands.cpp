@@ -212,6 +212,7 @@ void Lowering::begin_parallel() {
       for (uint32_t i = 1; i < kHardwareBarriers; ++i)
         if (!id || *id == i) taken.insert(i);
     }
+  next_strand_ = 1;
   free_barriers_.clear();
   for (uint32_t i = 1; i < kHardwareBarriers; ++i)
     if (!taken.contains(i)) free_barriers_.push_back(i);
@@ -226,6 +227,8 @@ void Lowering::begin_section() {
   s.first_warp = begin;
   s.warps = by;
   s.strands = (end - begin) / std::max(1u, by);
+  s.first_number = next_strand_;
+  next_strand_ += s.strands;
   s.whole_block = begin == 0 && by == k_.warps;
   s.section = static_cast<uint32_t>(section_scratch_.size());
   section_scratch_.push_back(0);

@@ -1,5 +1,5 @@
 // Threads of a strand, blocks of a cluster and of a grid, and kernels waiting for each other.
-#include "jit/lower/lowering.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
@@ -26,9 +26,7 @@ LOWER(barrier) {
   l.barrier();
 }
 
-LOWER(fence_proxy) {
-  if (l.has_arch(90)) l.emit().form("fence.proxy.async", {});
-}
+LOWER(fence_proxy) { l.emit().form("fence.proxy.async", {}); }
 
 LOWER(inputs_wait) {
   if (l.has_arch(90)) l.emit().form("griddepcontrol.wait", {});
@@ -39,7 +37,6 @@ LOWER(outputs_ready) {
 
 LOWER(cluster_sync) {
   if (l.kernel().cluster <= 1) return l.barrier();
-  if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
   l.publish();
   l.emit().form("barrier.cluster.arrive.release.aligned", {});
   l.emit().form("barrier.cluster.wait.acquire.aligned", {});
@@ -49,6 +46,10 @@ LOWER(cluster_sync) {
 // round ends when as many blocks have come as there are.
 LOWER(grid_sync) {
   Emit& e = l.emit();
+  if (!l.kernel().cooperative) {  // a trap: nobody knows that all blocks are there to meet
+    fault_if(l, pred(true), diag::run_grid_sync);
+    return l.barrier();
+  }
   Operand counter = grid_counter(l);
   Operand blocks = e.mul(e.mul(e.op(BlockOp::nctaid_x, {}), e.op(BlockOp::nctaid_y, {})),
                          e.op(BlockOp::nctaid_z, {}));
@@ -57,9 +58,11 @@ LOWER(grid_sync) {
   Operand ticket = e.form1("atom.acq_rel.gpu.global.add.u32", {counter, b32(0), b32(1)});
   Operand round = e.op(BlockOp::udiv, {ticket, blocks});
   Operand target = e.mul(e.add(round, b32(1)), blocks);
+  Patience patience(l);
   e.begin_loop();
   Operand seen = e.form1("ld.acquire.gpu.global.b32", {counter, b32(0)});
   e.control(BlockOp::break_if, {e.sle(b32(0), e.sub(seen, target))});
+  patience.give_up_if_spent();
   e.form("nanosleep.u32", {b32(64)});
   e.begin_latch();
   e.end();
@@ -69,7 +72,6 @@ LOWER(grid_sync) {
 
 // The same tile or barriers in another block: an address of the cluster's shared memory.
 LOWER(cluster_map) {
-  if (!l.has_arch(90)) return l.unsupported("clusters need sm_90a", "compile with --arch sm_90a");
   MemoryView v = l.part_of_arg(0).view;
   v.base = l.emit().form1("mapa.shared::cluster.u32", {v.base, l.arg(1).words[0]});
   v.remote = true;

@@ -106,10 +106,6 @@ std::optional<Transfer> transfer(Lowering& l, size_t global_arg, size_t shared_a
   Transfer t;
   t.global = l.part_of_arg(global_arg);
   t.shared = l.part_of_arg(shared_arg);
-  if (!l.has_arch(90)) {
-    l.unsupported("tensor maps need sm_90a", "use `copy.async`");
-    return {};
-  }
   auto plan = plan_boxes(l, t.global, t.shared);
   if (!plan) return {};
   t.plan = std::move(*plan);

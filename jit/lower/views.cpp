@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "isa/layout_ops.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
@@ -14,6 +15,10 @@ Operand smaller(Lowering& l, Operand a, Operand b) {  // of two b64
   if (a.is_imm() && b.is_imm())
     return static_cast<int64_t>(a.bits) < static_cast<int64_t>(b.bits) ? a : b;
   return l.emit().form1("min.s64", {a, b});
+}
+Operand not_negative(Lowering& l, Operand v) {
+  if (v.is_imm()) return static_cast<int64_t>(v.bits) < 0 ? b64(0) : v;
+  return l.emit().form1("max.s64", {v, b64(0)});
 }
 // A number that is not negative and below 2^31 where it is a constant.
 Operand narrow(Operand v) { return v.is_imm() && v.bits < uint64_t{1} << 31 ? b32(v.bits) : v; }
@@ -126,6 +131,10 @@ void rebase(Lowering& l, MemoryView& v) {
     v.base = e.add(
         v.base, e.op(BlockOp::ashr, {e.mul(elements, b64(static_cast<uint64_t>(bits))), b32(3)}));
     v.alignment = std::gcd(v.alignment, std::max<int64_t>(1, divisor * bits / 8));
+    if (v.ends()) {
+      v.room_begin = e.sub(v.room_begin, elements);
+      v.room_divisor = std::gcd(v.room_divisor, divisor);
+    }
   }
   std::vector<Operand> stride;
   std::vector<int64_t> stride_divisor;
@@ -251,6 +260,9 @@ LOWER(alias) {
       e.op(BlockOp::lshr,
            {e.mul(product_of(l, v.extent), b64(static_cast<uint64_t>(old_bits))), b32(3)});
   rebase(l, v);
+  if (v.ends())  // what an alias of an alias sees ends where that one does
+    bytes = smaller(l, bytes,
+                    e.lshr(e.mul(e.add(v.room_begin, v.room), b64(static_cast<uint64_t>(old_bits))), 3));
   Operand at = l.has_arg(1) ? l.wide(l.index_of(l.arg_ref(1))) : b64(0);
   int64_t divisor = at.is_imm() ? (at.bits ? static_cast<int64_t>(at.bits & -at.bits) : kAnything)
                                 : l.facts().divisor(l.arg_ref(1));
@@ -270,12 +282,26 @@ LOWER(alias) {
     v.stride_divisor[static_cast<size_t>(d)] = row;
     v.extent[static_cast<size_t>(d)] = b32(static_cast<uint64_t>(shape[d]));
   }
-  if (shape.rank) {  // rows that lie wholly within the tensor
-    Operand left = e.sub(bytes, at), row_bits = b64(static_cast<uint64_t>(row / shape[0] * bits));
-    Operand rows = e.op(BlockOp::udiv, {e.shl(left, 3), row_bits});
-    Operand outside = e.or_(e.slt(at, b64(0)), e.slt(left, b64(0)));
-    Operand fit = smaller(l, rows, b64(static_cast<uint64_t>(shape[0])));
-    v.extent[0] = narrow(e.sel(outside, b64(0), fit));
+  // The elements that lie wholly within the tensor.
+  uint64_t width = static_cast<uint64_t>(bits);
+  Operand before = not_negative(l, e.sub(b64(0), at)), left = not_negative(l, e.sub(bytes, at));
+  Operand end = e.op(BlockOp::udiv, {e.shl(left, 3), b64(width)});
+  Operand begin = e.op(BlockOp::udiv, {e.add(e.shl(before, 3), b64(width - 1)), b64(width)});
+  bool whole = begin.is_imm() && begin.bits == 0 && end.is_imm() &&
+               end.bits >= static_cast<uint64_t>(row);
+  v.room = v.room_begin = Operand();
+  if (!whole) {
+    v.room_begin = begin;
+    v.room = not_negative(l, e.sub(end, begin));
+    v.room_divisor = begin.is_imm() && v.room.is_imm()
+                         ? std::gcd(static_cast<int64_t>(begin.bits | static_cast<uint64_t>(kAnything)),
+                                    static_cast<int64_t>(v.room.bits | static_cast<uint64_t>(kAnything)))
+                         : 1;
+  }
+  uint64_t inner = v.type.bits >= 16 ? width / 8 - 1 : 0;
+  if (l.options().guard && inner) {
+    fault_if(l, e.ne(e.and_(v.base, b64(inner)), b64(0)), diag::run_misaligned);
+    v.base = e.and_(v.base, b64(~inner));
   }
   l.set_view(0, std::move(v));
 }

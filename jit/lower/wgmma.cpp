@@ -195,7 +195,6 @@ LOWER(wgmma) {
   const Type& type = l.result_type();
   const TileLayout* layout = l.result_layout();
   if (!layout) return;
-  if (!l.has_arch(901)) return l.unsupported("it needs sm_90a", "`mma` runs everywhere");
   Ref ra = l.arg_ref(0);
   bool a_in_registers = ra.is_value() && k.values[ra.index()].type.space == Space::reg;
   Tile a;

@@ -328,6 +328,7 @@ st.global.u32 [%r+24], 1;
     CHECK(code_of(out) == "T0820");
     CHECK(out.error->span.line == 4);
     CHECK(out.fault_block[0] == 1);
+    CHECK(out.fault_instruction == 1);
     CHECK(y[0] == -1);  // nothing is copied back
   }
 }
@@ -355,7 +356,10 @@ TEST_CASE("a kernel that does not end is stopped, by the clock, from outside, by
   clock.seconds = 0.05;
   CHECK(run(clock) == diag_id(diag::run_time_limit));
   steps.steps = 10000;
-  CHECK(run(steps) == diag_id(diag::kSimLimit));
+  LaunchOutcome limited = launch(*jit, m, {{0, {tensor(dt::i32_, y, {1})}}}, steps);
+  CHECK(code_of(limited) == diag_id(diag::run_step_limit));
+  // The simulator's own name for it is said too.
+  CHECK(limited.error->notes.back().message == diag_id(diag::kSimLimit) + " of the simulator");
   std::atomic<bool> stop{false};
   stopped.interrupt = &stop;
   stopped.seconds = 100;

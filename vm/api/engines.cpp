@@ -5,6 +5,7 @@
 #include "frontends/vmasm/print_module.h"
 #include "isa/diag/tool.h"
 #include "isa/numerics.h"
+#include "isa/shown_name.h"
 #include "vm/interp/interp.h"
 
 using namespace tess;
@@ -51,9 +52,14 @@ Result<HostTensor> tensor_of(const interp::Shown& shown) {
   return t;
 }
 
-void show(const tess_run& run, const interp::Shown& shown,
+// Where a value was shown, and what it is called.
+struct ShownAt {
+  int64_t block[3];
+  uint32_t strand, instruction;
+  std::string name;
+};
+void show(const tess_run& run, const ShownAt& at, Result<HostTensor> tensor,
           void (*callback)(const tess_shown*, void*)) {
-  Result<HostTensor> tensor = tensor_of(shown);
   if (!tensor) return;
   tess_tensor value(std::move(*tensor));
   const Kernel& k = run.kernel();
@@ -61,23 +67,26 @@ void show(const tess_run& run, const interp::Shown& shown,
   tess_shown out{};
   out.size = sizeof out;
   out.kernel = run.kernel_state->name.c_str();
-  for (int i = 0; i < 3; ++i) out.block[i] = shown.block[i];
-  out.strand = shown.strand;
-  out.instruction = shown.pc;
+  for (int i = 0; i < 3; ++i) out.block[i] = at.block[i];
+  out.strand = at.strand;
+  out.instruction = at.instruction;
   std::string op_name;
-  if (shown.pc < k.code.size()) {
-    Loc loc = k.code[shown.pc].loc;
+  if (at.instruction < k.code.size()) {
+    Loc loc = k.code[at.instruction].loc;
     out.file = loc.line && loc.file < m.files.size() ? m.files[loc.file].c_str() : "";
     out.line = loc.line;
     out.col = loc.col;
-    op_name = op_info(k.code[shown.pc].op).name;
+    op_name = op_info(k.code[at.instruction].op).name;
   } else {
     out.file = "";
   }
-  out.name = shown.name.c_str();
+  out.name = at.name.c_str();
   out.instruction_name = op_name.c_str();
   out.value = &value;
   callback(&out, run.config.user);
+}
+void show(const tess_run& run, const interp::Shown& s, void (*callback)(const tess_shown*, void*)) {
+  show(run, {{s.block[0], s.block[1], s.block[2]}, s.strand, s.pc, s.name}, tensor_of(s), callback);
 }
 
 interp::Options interp_options(tess_run& run) {
@@ -136,6 +145,23 @@ RunOutcome launch_naive(tess_run& run, const BoundLaunch& bound) {
 
 // --- compiled kernels
 
+void show_printed(const tess_run& run, const jit::Printed& p) {
+  const Kernel& k = run.kernel();
+  Ref shown = k.args(k.code[p.instruction])[0];
+  Type type{Space::reg, false, {}, {}};
+  if (shown.is_value()) type = k.values[shown.index()].type;
+  else type.dtype = k.constants[shown.index()].type;
+  auto tensor = [&]() -> Result<HostTensor> {
+    std::vector<int64_t> shape(type.shape.begin(), type.shape.end());
+    TESS_TRY(HostTensor t, make_tensor(type.dtype, shape));
+    for (size_t i = 0; i < p.codes.size(); ++i) set_element_code(t, i, p.codes[i]);
+    return t;
+  };
+  show(run, {{p.block[0], p.block[1], p.block[2]}, p.strand, p.instruction,
+             shown_name(k, shown)},
+       tensor(), run.config.on_print);
+}
+
 Status configure_jit(tess_run& run, jit::DeviceKind device) {
   const tess_run_config& c = run.config;
   jit::RunOptions& o = run.jit;
@@ -155,6 +181,7 @@ Status configure_jit(tess_run& run, jit::DeviceKind device) {
   }
   o.level = static_cast<int>(std::min(c.opt_level, 3u));
   o.guard = c.guard || c.report_out_of_bounds;
+  o.report_out_of_bounds = c.report_out_of_bounds != 0;
   if (!c.device_sms) {
     TESS_TRY(run.config.device_sms, jit::device_sms(*engine.jit, device));
   }
@@ -169,6 +196,7 @@ Status configure_jit(tess_run& run, jit::DeviceKind device) {
   o.threads = engine.threads;
   o.check = !c.sim_no_checks;
   o.describe = vmasm::print_inst;
+  if (c.on_print) o.on_print = [&run](const jit::Printed& p) { show_printed(run, p); };
   return ok();
 }
 Status configure_sim(tess_run& run) { return configure_jit(run, jit::DeviceKind::sim); }
@@ -182,6 +210,8 @@ RunOutcome launch_jit(tess_run& run, const BoundLaunch& bound) {
   out.error = std::move(o.error);
   out.warnings = std::move(o.warnings);
   for (int i = 0; i < 3; ++i) out.block[i] = o.fault_block[i];
+  out.strand = o.fault_strand;
+  out.instruction = o.fault_instruction;
   out.stats.steps = o.steps;
   out.stats.blocks = o.blocks;
   out.stats.seconds = o.seconds;

@@ -134,6 +134,7 @@ class Parser {
       return;
     }
     if (word == "print" && colon) return current().prints.emplace_back(after_colon()), void();
+    if (word == "refused" && colon) return refused(after_colon());
     if (word == "for") return loop(s);
     if (word == "seed") return option(s, current().seed, "seed N");
     if (word == "sms") return option(s, current().device_sms, "sms N");
@@ -142,8 +143,8 @@ class Parser {
     if (word == "seconds") return option(s, current().seconds, "seconds S");
     if (all == "report-out-of-bounds") return current().report_out_of_bounds = true, void();
     fail(fmt::format(
-        "`{}` is no directive: test on async -D set in out trap error limit print for seed "
-        "sms steps memory seconds report-out-of-bounds",
+        "`{}` is no directive: test on async -D set in out trap error limit refused print for "
+        "seed sms steps memory seconds report-out-of-bounds",
         word));
   }
 
@@ -250,6 +251,11 @@ class Parser {
     return d;
   }
 
+  void refused(std::string_view s) {
+    if (!find_diag(s)) return fail(fmt::format("`{}` is no diagnostic code", s));
+    current().refused = s;
+  }
+
   // NAME: SRC | NAME: [numbers] | NAME: skip, each with tolerances behind commas if `out`.
   void tensor(std::string_view s, std::vector<TestTensor>& into, bool is_output) {
     TestTensor t;
@@ -281,8 +287,13 @@ class Parser {
         if (auto n = number<double>(*v)) t.tolerance.rtol = *n, good = true;
       if (auto v = value("atol"))
         if (auto n = number<double>(*v)) t.tolerance.atol = *n, good = true;
+      if (auto v = value("sum"))
+        if (auto n = number<double>(*v)) t.sum = *n, good = true;
+      if (auto v = value("product"))
+        if (auto n = number<double>(*v)) t.product = *n, good = true;
       if (!good)
-        return fail(fmt::format("`{}` is no tolerance: exact, ulp=N, rtol=X, atol=X", option));
+        return fail(fmt::format(
+            "`{}` is no tolerance: exact, ulp=N, rtol=X, atol=X, sum=X, product=X", option));
     }
     into.push_back(std::move(t));
   }

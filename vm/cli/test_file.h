@@ -20,6 +20,8 @@ struct TestTensor {
   std::vector<std::string> literal;  // numbers as written
   bool skip = false;                 // `out y: skip`: not looked at
   Tolerance tolerance;
+  // Of sums and products in another order than the interpreter's: absolute, relative.
+  double sum = 0, product = 0;
   uint32_t line = 0;
   size_t begin = 0, end = 0;  // of the literal with its brackets in the file's text, for --bless
 };
@@ -42,6 +44,7 @@ struct TestCase {
   std::vector<std::pair<std::string, std::string>> bindings, scalars;
   std::vector<TestTensor> inputs, outputs;
   std::vector<ExpectedDiag> diags;
+  std::string refused;  // the error of engines that compile, where that is all they have to say
   std::vector<std::string> prints;  // in order; whitespace counts as one space
   uint64_t seed = 0, steps = 0, memory = 0;
   int64_t device_sms = 0;  // 0: what the engine has

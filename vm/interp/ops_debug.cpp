@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "isa/numerics.h"
+#include "isa/shown_name.h"
 #include "vm/interp/bulk.h"
 #include "vm/interp/program.h"
 
@@ -32,16 +33,7 @@ Flow run_show(Strand& s, const ShowPlan& x) {
   return Flow::next;
 }
 ShowPlan show_plan(Binder& b, bool is_trace) {
-  Ref r = b.arg_ref(0);
-  std::string name;
-  if (r.is_value()) {
-    name = b.kernel().values[r.index()].name;
-    if (name.empty()) name = fmt::format("%{}", r.index());
-    else if (r.index() >= b.kernel().params.size()) name = "%" + name;
-  } else {
-    name = constant_text(b.kernel().constants[r.index()]);
-  }
-  return {b.arg(0), name, is_trace};
+  return {b.arg(0), shown_name(b.kernel(), b.arg_ref(0)), is_trace};
 }
 
 std::string element_text(DType t, const void* data, int64_t i) {

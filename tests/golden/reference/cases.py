@@ -30,6 +30,28 @@ def text(t, v):
     return repr(v) if abs(v) == float('inf') or v != int(v) or abs(v) > 1e6 or str(v) == '-0.0' else str(int(v))
 
 
+# Sums and products whose order is free (numerics class `sum`): engines that compile may differ from
+# the stated order, by what both orders' roundings allow.
+
+
+def rounding(t):
+    return Q(1, 2 ** (t.m + 1))
+
+
+def magnitude(v):
+    return v.q if v.kind == 'num' else Q(0)
+
+
+def sum_within(t, rows, unit=None):
+    """The terms of each element, as values: sum=X."""
+    most = max(((len(r) - 1) * sum(map(magnitude, r)) for r in rows), default=0)
+    return f'sum={float(2 * (unit or rounding(t)) * most):.3g}'
+
+
+def product_within(t, n):
+    return f'product={float(2 * (n - 1) * rounding(t)):.3g}'
+
+
 class Cases:
     def __init__(self, name, keep=72):
         self.name, self.keep, self.data = name, keep, {}
@@ -39,7 +61,7 @@ class Cases:
             return spec
         name, values, *tolerance = spec
         t = typ(name)
-        tail = ', ' + tolerance[0] if tolerance else ''
+        tail = ''.join(', ' + x for x in tolerance)
         flat = flatten(values)
         if len(flat) <= self.keep:
             return '[' + ' '.join(text(t, v) for v in flat) + ']' + tail

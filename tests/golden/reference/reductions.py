@@ -1,5 +1,5 @@
 """Directives of reduce.vmasm, scan.vmasm and order.vmasm. Sums are pairwise: split at the largest
-power of two below n, each addition rounded to the type.
+power of two below n, each addition rounded to the type; engines that compile may take any order.
 """
 import random
 
@@ -107,6 +107,19 @@ def tile(t, shape, special):
     return nest(xs, shape)
 
 
+def rows_along(x, dim):
+    """The terms of each element of a reduction."""
+    rows = []
+    along(x, dim, lambda r: [rows.append(r)])
+    return rows
+
+
+def within_any_order(name, t, rows):
+    if t.kind != 'flt' or name not in ('add', 'mul'):
+        return []
+    return [sum_within(t, rows) if name == 'add' else product_within(t, len(rows[0]))]
+
+
 def drop(x, dim):
     return along(x, dim, lambda r: [r[0]])
 
@@ -123,9 +136,10 @@ def reduces(name, special, label=''):
     outs = {}
     for n in names:
         f = op(n, t)
-        outs[f'{n}_0'] = (name, along(x, 0, lambda r: [pairwise(f, r)])[0])
-        outs[f'{n}_1'] = (name, along(x, 1, lambda r: [pairwise(f, r)]))
-        outs[f'{n}_2'] = (name, [[v[0] for v in r] for r in along(x, 2, lambda r: [pairwise(f, r)])])
+        within = [within_any_order(n, t, rows_along(x, d)) for d in range(3)]
+        outs[f'{n}_0'] = (name, along(x, 0, lambda r: [pairwise(f, r)])[0], *within[0])
+        outs[f'{n}_1'] = (name, along(x, 1, lambda r: [pairwise(f, r)]), *within[1])
+        outs[f'{n}_2'] = (name, [[v[0] for v in r] for r in along(x, 2, lambda r: [pairwise(f, r)])], *within[2])
     for n, g in (('argmin', False), ('argmax', True)):
         outs[f'{n}_0'] = ('i32', along(x, 0, lambda r: [arg(r, g)])[0])
         outs[f'{n}_1'] = ('i32', along(x, 1, lambda r: [arg(r, g)]))
@@ -156,13 +170,15 @@ for name, n in (('f16', 7), ('bf16', 13), ('f32', 1000), ('f32', 33), ('f64', 10
     m = op('mul', t)
     y = [rounded(t, num(Q(random.randint(900, 1100), 1000))) for _ in range(n)]
     c.case(f'pairwise {name} {n}', 'scalar', f'T={name} N={n}', ins={'x': (name, x), 'y': (name, y)},
-           outs={'s': (name, [total]), 'k': (name, [total]), 'p': (name, [pairwise(m, y)])})
+           outs={'s': (name, [total], sum_within(t, [x])), 'k': (name, [total], sum_within(t, [x])),
+                 'p': (name, [pairwise(m, y)], product_within(t, n))})
 t = typ('f32')
 x = tile(t, (3, 7), 0)
 f = op('add', t)
 # All dimensions at once: the elements in row-major order, as one list.
 c.case('all dimensions', 'all_dimensions', ins={'x': ('f32', x)},
-       outs={'s': ('f32', [pairwise(f, flatten(x))]), 'k': ('f32', [pairwise(f, flatten(x))]),
+       outs={'s': ('f32', [pairwise(f, flatten(x))], sum_within(t, [flatten(x)])),
+             'k': ('f32', [pairwise(f, flatten(x))], sum_within(t, [flatten(x)])),
              'm': ('f32', [pairwise(op('max', t), flatten(x))])})
 b = [[random.random() < .4 for _ in range(6)] for _ in range(4)]
 b[1], b[2] = [True] * 6, [False] * 6
@@ -234,10 +250,10 @@ for name, n in (('f16', 13), ('bf16', 13), ('f32', 37), ('f64', 37)):
     y = [rounded(t, num(Q(random.randint(900, 1100), 1000))) for _ in range(n)]
     f, m = op('add', t), op('mul', t)
     c.case(f'pairwise {name}', 'scan_pairwise', f'T={name} N={n}', ins={'x': (name, x), 'y': (name, y)},
-           outs={'a': (name, scanned(f, x, False, False, num(0))),
-                 'e': (name, scanned(f, x, True, False, num(0))),
-                 'r': (name, scanned(f, x, False, True, num(0))),
-                 'p': (name, scanned(m, y, False, False, num(1)))})
+           outs={'a': (name, scanned(f, x, False, False, num(0)), sum_within(t, [x])),
+                 'e': (name, scanned(f, x, True, False, num(0)), sum_within(t, [x])),
+                 'r': (name, scanned(f, x, False, True, num(0)), sum_within(t, [x])),
+                 'p': (name, scanned(m, y, False, False, num(1)), product_within(t, n))})
 
 # --- sort and topk
 

@@ -1,0 +1,118 @@
+// Random programs through the whole compiler and the PTX simulator, against the interpreter: bit for
+// bit, with races, bounds and initialisation checked.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <map>
+
+#include "frontends/vmasm/print_module.h"
+#include "isa/diag/jit.h"
+#include "isa/launch.h"
+#include "jit/compile.h"
+#include "jit/launch.h"
+#include "tests/gen/random_module.h"
+#include "vm/interp/interp.h"
+
+using namespace tess;
+
+namespace {
+
+struct Ran {
+  std::vector<std::vector<uint8_t>> tensors;
+  std::optional<Diagnostic> error;
+};
+
+template <class Run>
+Ran run_with(const Kernel& kernel, std::vector<gen::RandomArg> args, Run run) {
+  std::vector<LaunchArg> launch;
+  for (gen::RandomArg& a : args) {
+    LaunchArg l;
+    l.scalar = a.scalar;
+    for (gen::RandomTensor& t : a.tensors)
+      l.tensors.push_back({t.dtype, t.bytes.data(), t.bytes.size(), t.shape, {}, true});
+    launch.push_back(std::move(l));
+  }
+  Ran r;
+  Result<BoundLaunch> bound = bind_launch(kernel, launch, {});
+  REQUIRE(bound);
+  r.error = run(*bound);
+  for (const gen::RandomArg& a : args)
+    for (const gen::RandomTensor& t : a.tensors) r.tensors.push_back(t.bytes);
+  return r;
+}
+
+VerifiedModule random_program(uint64_t seed) {
+  gen::GenOptions options;
+  options.launchable = true;
+  options.kernels = 1;
+  Diagnostics found;
+  std::optional<VerifiedModule> v = verify(gen::random_module(seed, options), found);
+  REQUIRE(v);
+  return std::move(*v);
+}
+
+// What was compiled, and what the compiler says it cannot do, by its words.
+struct Tally {
+  int same = 0, refused = 0;
+  std::map<std::string, int> reasons;
+};
+
+void compare(uint64_t seed, jit::Backend backend, Tally& tally) {
+  VerifiedModule m = random_program(seed);
+  const Kernel& k = m.kernel(0);
+  std::vector<gen::RandomArg> args = gen::random_args(k, seed);
+  Ran want = run_with(k, args, [&](const BoundLaunch& launch) {
+    interp::Options options;
+    options.threads = 1;
+    return interp::run(m, 0, launch, options).error;
+  });
+  constexpr int kArchs[] = {80, 89, 901};
+  jit::RunOptions options;
+  options.backend = backend;
+  options.arch = kArchs[seed % 3];
+  options.completion = static_cast<jit::Completion>(seed / 3 % 3);
+  options.seed = seed;
+  options.threads = 1;
+  options.seconds = 60;
+  std::shared_ptr<jit::Jit> jit = jit::make_jit();
+  Ran got = run_with(k, args, [&](const BoundLaunch& launch) {
+    return jit::launch_kernel(*jit, jit::module_key(m), m, 0, launch, options).error;
+  });
+  if (got.error && got.error->code == diag::not_lowered) {
+    ++tally.refused;
+    ++tally.reasons[got.error->message];
+    return;
+  }
+  std::string what = fmt::format("seed {} for arch {}: {}", seed, *options.arch,
+                                 got.error ? got.error->message : "other values");
+  bool same = !want.error && !got.error && want.tensors == got.tensors;
+  CHECK_MESSAGE(same, what << "\n" << vmasm::print_module(m.module()));
+  tally.same += same;
+}
+
+void compare_all(uint64_t first, uint64_t count, jit::Backend backend) {
+  Tally tally;
+  for (uint64_t seed = first; seed < first + count; ++seed) compare(seed, backend, tally);
+  for (const auto& [reason, n] : tally.reasons) MESSAGE(fmt::format("refused {}: {}", n, reason));
+  CHECK(tally.refused * 50 <= static_cast<int>(count));
+  CHECK(tally.same + tally.refused == static_cast<int>(count));
+}
+
+bool there(jit::Backend backend) {
+  const jit::BackendRow* row = jit::find_row(jit::default_toolchain(), backend);
+  return row && row->available();
+}
+
+}  // namespace
+
+TEST_CASE("random programs compute the same in the simulator") {
+  if (there(jit::Backend::nvptx)) compare_all(1, 30, jit::Backend::nvptx);
+}
+
+TEST_CASE("long: a thousand random programs compute the same in the simulator") {
+  if (there(jit::Backend::nvptx)) compare_all(31, 970, jit::Backend::nvptx);
+}
+
+TEST_CASE("long: random programs by way of NVRTC too") {
+  if (there(jit::Backend::nvrtc)) compare_all(1, 200, jit::Backend::nvrtc);
+}
