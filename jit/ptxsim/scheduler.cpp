@@ -58,6 +58,7 @@ bool pick_group(Warp& w, uint32_t& limit) {
     same |= uint32_t(w.pc[l] == pc) << l;
   }
   if (same == ready) {
+    w.stalled = 0;
     w.group = ready;
     w.group_pc = pc;
     limit = UINT32_MAX;
@@ -81,6 +82,7 @@ bool pick_group(Warp& w, uint32_t& limit) {
     if (w.pc[l] == best) w.group |= 1u << l;
     else if (w.pc[l] > best) limit = std::min(limit, w.pc[l]);
   }
+  w.stalled &= ~w.group;  // they try again with whoever has come
   return true;
 }
 

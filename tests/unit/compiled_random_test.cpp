@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "frontends/vmasm/print_module.h"
@@ -51,6 +53,23 @@ VerifiedModule random_program(uint64_t seed) {
   return std::move(*v);
 }
 
+// The first element of a tensor, in units of 64 bits, that came out differently.
+std::string difference(const Kernel& kernel, const Ran& want, const Ran& got) {
+  for (size_t t = 0; t < want.tensors.size(); ++t)
+    for (size_t i = 0; i < want.tensors[t].size(); ++i) {
+      if (want.tensors[t][i] == got.tensors[t][i]) continue;
+      auto word = [&](const Ran& r) {
+        uint64_t w = 0;
+        size_t begin = i / 8 * 8;
+        std::memcpy(&w, &r.tensors[t][begin], std::min<size_t>(8, r.tensors[t].size() - begin));
+        return w;
+      };
+      return fmt::format("tensor {} of `{}`, word {}: {:016x} instead of {:016x}", t, kernel.name,
+                         i / 8, word(got), word(want));
+    }
+  return "the same values";
+}
+
 // What was compiled, and what the compiler says it cannot do, by its words.
 struct Tally {
   int same = 0, refused = 0;
@@ -84,7 +103,7 @@ void compare(uint64_t seed, jit::Backend backend, Tally& tally) {
     return;
   }
   std::string what = fmt::format("seed {} for arch {}: {}", seed, *options.arch,
-                                 got.error ? got.error->message : "other values");
+                                 got.error ? got.error->message : difference(k, want, got));
   bool same = !want.error && !got.error && want.tensors == got.tensors;
   CHECK_MESSAGE(same, what << "\n" << vmasm::print_module(m.module()));
   tally.same += same;

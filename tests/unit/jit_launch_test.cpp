@@ -392,7 +392,7 @@ TEST_CASE("threads that want one kernel compile it once; many variants end in th
   CHECK(cache.size() == 1);
   // Another architecture, guard mode and program text are other kernels.
   auto get = [&](int arch, bool guard, LaunchFacts facts = {}) {
-    return cache.get(stand_in_tools(), key, m, 0, {{arch, Backend::nvptx, 0}, guard, facts, {}});
+    return cache.get(stand_in_tools(), key, m, 0, {{arch, Backend::nvptx, 0}, guard, false, facts, {}});
   };
   CHECK_FALSE(get(80, false)->hit);
   CHECK_FALSE(get(901, true)->hit);

@@ -190,6 +190,16 @@ TEST_CASE("parameters, dumps and sweeps of the tool") {
   CHECK_FALSE(bool(sim_main(o)));
 }
 
+// Lane 0 leaves the others behind at the branch and arrives first at the next shuffle: lanes that
+// waited at one shuffle do not count as waiting at the next.
+TEST_CASE("lanes meet at one warp collective after the other, whoever comes first") {
+  CHECK(verdict("mov.u32 %r1, 0;\nsetp.eq.u32 %p1, %r0, 0;\nbra.uni LOOP;\n"
+                "LAST: add.u32 %r1, %r1, 1;\nsetp.eq.u32 %p2, %r1, 5;\n@%p2 bra DONE;\n"
+                "LOOP: @!%p1 bra MEET;\nadd.u32 %r2, %r1, 1;\n"
+                "MEET: shfl.sync.idx.b32 %r3, %r0, 0, 31, -1;\n@%p1 bra FIRST;\nbra.uni LAST;\n"
+                "FIRST: add.u32 %r2, %r1, 2;\nbra.uni LAST;\nDONE:") == "clean");
+}
+
 TEST_CASE("calls, recursion, local memory and printf") {
   std::ifstream f(std::string(TESS_SOURCE_ROOT) + "/tests/fuzz/corpus/ptx/calls.ptx");
   SimToolOptions o = options(std::string((std::istreambuf_iterator<char>(f)), {}));
