@@ -146,13 +146,21 @@ constexpr SameMeaning kSameMeaning[] = {
     {diag::kSimTrap, diag::run_trap},
 };
 
-Diag interpreters_code(Diag found, const Kernel& kernel, uint32_t instruction) {
-  if (found == diag::kSimTrap && instruction < kernel.code.size() &&
+// The earlier access of a race, if an asynchronous instruction made it.
+bool still_under_way(const Finding& f) {
+  if (f.code != diag::kSimRace || f.others.empty()) return false;
+  const std::string& earlier = f.others[0].place.instruction;
+  return earlier.starts_with("cp.") || earlier.starts_with("wgmma.");
+}
+
+Diag interpreters_code(const Finding& f, const Kernel& kernel, uint32_t instruction) {
+  if (f.code == diag::kSimTrap && instruction < kernel.code.size() &&
       kernel.code[instruction].op == Op::assert_)
     return diag::run_assert;
+  if (still_under_way(f)) return diag::run_in_flight;
   for (const SameMeaning& row : kSameMeaning)
-    if (row.simulator == found) return row.interpreter;
-  return found;
+    if (row.simulator == f.code) return row.interpreter;
+  return f.code;
 }
 
 // A finding at its place in the program rather than with the place as text.
@@ -170,7 +178,7 @@ Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel, 
     out.fault_instruction =
         instruction_at(kernel, {i, f.where.place.line, std::max(f.where.place.col, 1u)});
   }
-  if (Diag code = interpreters_code(f.code, kernel, out.fault_instruction); code != f.code) {
+  if (Diag code = interpreters_code(f, kernel, out.fault_instruction); code != f.code) {
     d.code = code;
     d.notes.push_back({fmt::format("{} of the simulator", diag_id(f.code)), {}});
   }
