@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 
 #include "frontends/vmasm/print_module.h"
 #include "isa/diag/jit.h"
 #include "isa/launch.h"
+#include "isa/numerics.h"
 #include "jit/compile.h"
 #include "jit/launch.h"
 #include "tests/gen/random_module.h"
@@ -23,6 +25,15 @@ struct Ran {
   std::vector<std::vector<uint8_t>> tensors;
   std::optional<Diagnostic> error;
 };
+
+// A computed NaN has no defined sign or payload.
+void canonicalise_nans(gen::RandomTensor& t) {
+  if (!t.dtype.is_float()) return;
+  size_t bits = t.dtype.bits;
+  for (size_t at = 0; at + bits <= t.bytes.size() * 8; at += bits)
+    if (std::isnan(decode_float(t.dtype, read_bits(t.bytes.data(), at, t.dtype.bits))))
+      write_bits(t.bytes.data(), at, t.dtype.bits, encode_float(t.dtype, std::nan("")));
+}
 
 template <class Run>
 Ran run_with(const Kernel& kernel, std::vector<gen::RandomArg> args, Run run) {
@@ -38,8 +49,11 @@ Ran run_with(const Kernel& kernel, std::vector<gen::RandomArg> args, Run run) {
   Result<BoundLaunch> bound = bind_launch(kernel, launch, {});
   REQUIRE(bound);
   r.error = run(*bound);
-  for (const gen::RandomArg& a : args)
-    for (const gen::RandomTensor& t : a.tensors) r.tensors.push_back(t.bytes);
+  for (gen::RandomArg& a : args)
+    for (gen::RandomTensor& t : a.tensors) {
+      canonicalise_nans(t);
+      r.tensors.push_back(t.bytes);
+    }
   return r;
 }
 
