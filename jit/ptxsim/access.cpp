@@ -155,7 +155,7 @@ bool locate(Warp& w, const Op& op, int lane, Space space, uint64_t a, uint32_t b
 bool all_valid(const Located& at, uint32_t bytes) {
   if (!at.valid) return true;
   for (uint32_t i = 0; i < bytes; ++i)
-    if (!at.valid[i]) return false;
+    if (!load_word<Word8>(at.valid + i)) return false;
   return true;
 }
 
@@ -174,44 +174,16 @@ namespace {
 // 1 strong 2 acquire or release, k[5] scope, k[6] 1 if register rows are 64-bit (2: 128-bit pairs),
 // k[7] bit 0: device-function parameter space; args: register rows.
 inline uint64_t load_bytes(const uint8_t* p, int n) {
-  switch (n) {
-    case 1:
-      return *p;
-    case 2: {
-      uint16_t v;
-      std::memcpy(&v, p, 2);
-      return v;
-    }
-    case 4: {
-      uint32_t v;
-      std::memcpy(&v, p, 4);
-      return v;
-    }
-    default: {
-      uint64_t v;
-      std::memcpy(&v, p, 8);
-      return v;
-    }
-  }
+  return n == 1   ? load_word<Word8>(p)
+         : n == 2 ? load_word<Word16>(p)
+         : n == 4 ? load_word<Word32>(p)
+                  : load_word<Word64>(p);
 }
 inline void store_bytes(uint8_t* p, uint64_t v, int n) {
-  switch (n) {
-    case 1:
-      *p = uint8_t(v);
-      break;
-    case 2: {
-      uint16_t t = uint16_t(v);
-      std::memcpy(p, &t, 2);
-      break;
-    }
-    case 4: {
-      uint32_t t = uint32_t(v);
-      std::memcpy(p, &t, 4);
-      break;
-    }
-    default:
-      std::memcpy(p, &v, 8);
-  }
+  if (n == 1) store_word<Word8>(p, uint8_t(v));
+  else if (n == 2) store_word<Word16>(p, uint16_t(v));
+  else if (n == 4) store_word<Word32>(p, uint32_t(v));
+  else store_word<Word64>(p, v);
 }
 
 void count_memory(Warp& w, const Op& op, uint32_t mask, Space space, const uint64_t* addresses,

@@ -48,8 +48,31 @@ Block* shared_owner(Warp& w, uint64_t address);
 
 std::string describe_address(const Warp& w, Space space, uint64_t address);
 bool all_valid(const Located& at, uint32_t bytes);
+// Simulated memory is read and written in words, without order: blocks run on several threads of
+// the host, and a program that races must not make the simulator race.
+using Word8 = uint8_t;
+using Word16 [[gnu::may_alias]] = uint16_t;
+using Word32 [[gnu::may_alias]] = uint32_t;
+using Word64 [[gnu::may_alias]] = uint64_t;
+template <class Word>
+inline Word load_word(const uint8_t* p) {
+  return __atomic_load_n(reinterpret_cast<const Word*>(p), __ATOMIC_RELAXED);
+}
+template <class Word>
+inline void store_word(uint8_t* p, Word v) {
+  __atomic_store_n(reinterpret_cast<Word*>(p), v, __ATOMIC_RELAXED);
+}
+
 inline void mark_valid(const Located& at, uint32_t bytes) {
-  if (at.valid) std::memset(at.valid, 1, bytes);
+  if (!at.valid) return;
+  uint8_t *p = at.valid, *end = p + bytes;
+  for (; end - p >= 8 && reinterpret_cast<uintptr_t>(p) % 8 == 0; p += 8)
+    store_word<Word64>(p, 0x0101010101010101);
+  if (end - p >= 4 && reinterpret_cast<uintptr_t>(p) % 4 == 0) {
+    store_word<Word32>(p, 0x01010101);
+    p += 4;
+  }
+  for (; p < end; ++p) store_word<Word8>(p, 1);
 }
 // Marks registers as poisoned in a lane.
 inline void poison(Warp& w, Row r, int lane) {
