@@ -163,6 +163,11 @@ Diag interpreters_code(const Finding& f, const Kernel& kernel, uint32_t instruct
   return f.code;
 }
 
+// Whether a line table means this file: NVRTC puts the working folder before relative paths.
+bool names(const std::string& in_table, const std::string& file) {
+  return in_table == file || (!file.starts_with('/') && in_table.ends_with("/" + file));
+}
+
 // A finding at its place in the program rather than with the place as text.
 Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel, LaunchOutcome& out) {
   out.fault_block[0] = f.where.block.x;
@@ -170,7 +175,7 @@ Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel, 
   out.fault_block[2] = f.where.block.z;
   Diagnostic d = ptxsim::finding_diagnostic(f);
   for (uint32_t i = 0; i < module.files.size(); ++i) {
-    if (!f.where.place.line || module.files[i] != f.where.place.file) continue;
+    if (!f.where.place.line || !names(f.where.place.file, module.files[i])) continue;
     d.span = {i, f.where.place.line, std::max(f.where.place.col, 1u), 0};
     d.message = fmt::format("{} (block {},{},{}, thread {},{},{})", f.message, f.where.block.x,
                             f.where.block.y, f.where.block.z, f.where.thread.x, f.where.thread.y,
