@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "frontends/vmasm/unicode.h"
@@ -172,6 +173,13 @@ class Lexer {
              fmt::format("a name of {} bytes; at most {} are allowed", len - prefix,
                          limits::max_name_bytes),
              {file_, start_.line, start_.col, column(pos_) - start_.col});
+    if (kind == TokenKind::value && is_digit(text_[begin + prefix])) {
+      std::string_view name = text_.substr(begin + prefix, len - prefix);
+      if (!std::all_of(name.begin(), name.end(), is_digit))
+        report(diag::numbered_name, fmt::format("`%{}` is neither a number nor a name", name),
+               {file_, start_.line, start_.col, column(pos_) - start_.col},
+               fmt::format("%_{}", name));
+    }
     push(kind, len);
   }
 
