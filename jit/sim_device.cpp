@@ -141,6 +141,7 @@ constexpr SameMeaning kSameMeaning[] = {
     {diag::kSimRace, diag::run_race},                {diag::kSimClusterExit, diag::run_race},
     {diag::kSimProxyRace, diag::run_proxy},          {diag::kSimDeadlock, diag::run_deadlock},
     {diag::kSimBarrierCount, diag::run_named_barrier}, {diag::kSimMbarrier, diag::run_mbar_phase},
+    {diag::kSimMbarrierBytes, diag::run_mbar_bytes},
     {diag::kSimAsyncLeft, diag::run_in_flight},      {diag::kSimWgmmaHazard, diag::run_wgmma_result},
     {diag::kSimMisaligned, diag::run_misaligned},    {diag::kSimLimit, diag::run_step_limit},
     {diag::kSimTrap, diag::run_trap},

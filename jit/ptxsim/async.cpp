@@ -139,6 +139,15 @@ void async_on_end(Cluster& c) {
                                   "nobody waits on the mbarrier for this copy"),
                      false, uint64_t(bar.copy_site) | 9ull << 40);
     }
+  for (auto& [address, bar] : c.mbarriers)
+    if (bar.tx < 0) {
+      uint32_t site = bar.copied_phase ? bar.copy_site : bar.init_site;
+      report_finding(
+          *c.launch,
+          make_finding(c.blocks[0]->warps[0], site, 0, diag::kSimMbarrierBytes,
+                       fmt::format("{} bytes came to the mbarrier that nothing expected", -bar.tx)),
+          false, uint64_t(site) | 14ull << 40);
+    }
 }
 
 namespace {

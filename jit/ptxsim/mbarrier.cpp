@@ -55,7 +55,7 @@ bool mbarrier_complete_tx(Cluster& c, Warp& w, const Op& op, int lane, uint32_t 
   if (!bar) return missing(w, op, lane, address);
   bar->tx -= bytes;
   if (bar->tx > kMaxTx || bar->tx < -kMaxTx) {
-    report_fault(w, op, lane, diag::kSimMbarrier,
+    report_fault(w, op, lane, diag::kSimMbarrierBytes,
                  fmt::format("the transaction count {} is out of range", bar->tx));
     return false;
   }

@@ -130,7 +130,10 @@ void touch_cell(Toucher& x, Cell& c) {
       return;
   }
   if (c.write.clock && !strong_pair(x, c.write)) {
-    bool same_instruction = x.write && same_origin(c.write, x.mark) && c.write.site == x.mark.site;
+    // Copies that complete on mbarriers differ by their lanes alone.
+    bool one_copy = x.mark.slot < x.d.copy_base || c.write.lanes == x.mark.lanes;
+    bool same_instruction =
+        x.write && same_origin(c.write, x.mark) && c.write.site == x.mark.site && one_copy;
     x.proxy_only = false;
     if (!same_instruction && !ordered(x, c.write, true)) race(x, c.write, true);
   }

@@ -111,6 +111,12 @@ TEST_CASE("every checker reports what breaks its rule, and nothing else") {
   CHECK(verdict("setp.ne.u32 %p1, %r0, 0;\n@!%p1 mbarrier.init.shared.b64 [bar], 2;\nbar.sync "
                 "0;\nW: mbarrier.try_wait.parity.shared.b64 %p2, [bar], 0;\n@!%p2 bra W;",
                 kShared) == "T1028");
+  std::string one = "setp.ne.u32 %p1, %r0, 0;\n@!%p1 mbarrier.init.shared.b64 [bar], 1;\n",
+              expect = "@!%p1 mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [bar], ",
+              complete = "@!%p1 mbarrier.complete_tx.relaxed.cta.shared::cta.b64 [bar], 16;\n";
+  CHECK(verdict(one + expect + "16;\n" + complete, kShared) == "clean");
+  CHECK(verdict(one + complete, kShared) == "T1045");
+  CHECK(verdict(one + expect + "1048575;\n" + expect + "1;\n", kShared) == "T1045");
   CHECK(verdict("mov.u32 %r3, tile;\nshl.b32 %r4, %r0, 2;\nadd.u32 %r5, %r3, "
                 "%r4;\ncp.async.ca.shared.global [%r5], [%rd2], 4;",
                 kShared) == "T1033");
