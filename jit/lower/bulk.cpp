@@ -1,18 +1,81 @@
 // copy.bulk and red.async: runs of bytes, and single words, sent to a barrier that counts them.
 #include "jit/lower/access.h"
-#include "jit/lower/mbar.h"
+#include "jit/lower/copy_guard.h"
+#include "jit/lower/guard.h"
 
 namespace tess::jit {
 namespace {
 
-// Address of the first element of a part, the same in every thread.
-Address first_of(Lowering& l, const Part& part) {
+// One side of a bulk copy, the same in every thread: where it begins.
+struct Run {
+  Address first;
+  Operand bad;  // as in copy_guard.h
+};
+
+// Whether the elements lie one behind the other, in shared memory: which layout decides.
+bool dense_in_shared(const Part& part) {
+  const MemoryView& v = part.view;
+  if (!v.memory->bits.identity()) return false;
+  int64_t step = 1;
+  for (int d = v.rank(); d-- > 0;) {
+    int64_t left = part.shape[d];
+    for (const Digit& g : v.memory->digits) {
+      if (left == 1) break;
+      if (g.label != Label::dim || g.dim != static_cast<size_t>(v.dim[static_cast<size_t>(d)]) ||
+          g.size == 1)
+        continue;
+      if (g.out[0] != step) return false;
+      int64_t part_of_digit = std::min(left, g.size);
+      if (left % part_of_digit) return false;
+      step *= part_of_digit;
+      left /= part_of_digit;
+    }
+  }
+  return true;
+}
+
+// Whole tiles, without padding, that lie alike: their bytes are the same in any order.
+bool twins(const Part& a, const Part& b) {
+  auto whole = [](const Part& p) { return p.shape.elements() == extent_of(*p.view.memory); };
+  return whole(a) && whole(b) && a.view.dim == b.view.dim && *a.view.memory == *b.view.memory;
+}
+
+// The same in global memory: strides decide.
+Operand has_gaps(Lowering& l, const Part& part) {
+  Emit& e = l.emit();
+  const MemoryView& v = part.view;
+  Operand bad = pred(false);
+  int64_t step = 1;
+  for (int d = v.rank(); d-- > 0; step *= part.shape[d])
+    if (part.shape[d] > 1)
+      bad = e.or_(bad, e.ne(l.wide(v.stride[static_cast<size_t>(v.dim[static_cast<size_t>(d)])]),
+                            b64(static_cast<uint64_t>(step))));
+  return bad;
+}
+
+Run run_of(Lowering& l, const Part& part) {
+  Emit& e = l.emit();
   TileLayout one;
   size_t rank = static_cast<size_t>(part.view.rank());
   one.at = {std::vector<int64_t>(rank, 0)};
   one.layout.offset.assign(rank, 0);
   one.layout.shape.assign(rank, 1);
-  return Addresser(l, part, one).at(0);
+  Addresser where(l, part, one);
+  Run run{where.at(0), pred(false)};
+  if (!l.options().guard) return run;
+  const MemoryView& v = part.view;
+  Operand place = e.add(run.first.base,
+                        Operand::imm(static_cast<uint64_t>(run.first.offset), run.first.base.type));
+  Operand past = e.and_(place, Operand::imm(15, place.type));
+  run.bad = e.or_(partly_outside(l, part), e.ne(past, Operand::imm(0, past.type)));
+  if (v.space == Space::global) run.bad = e.or_(run.bad, has_gaps(l, part));
+  if (v.ends()) {
+    Operand first = e.sub(where.element_at(0), v.room_begin);
+    Operand last = e.add(first, b64(static_cast<uint64_t>(part.shape.elements() - 1)));
+    for (Operand at : {first, last}) run.bad = e.or_(run.bad, e.not_(e.ult(at, v.room)));
+  }
+  fault_if(l, run.bad, diag::run_bulk);
+  return run;
 }
 
 const char* reduction(const Lowering& l) {
@@ -36,30 +99,35 @@ LOWER(copy_bulk) {
   if (l.has_arg(2)) b = barrier_use(l, 2);
   std::optional<Operand> mask;
   if (l.has_arg(3)) mask = l.scalar(3);
+  auto in_order = [](const Part& p) { return p.view.space != Space::shared || dense_in_shared(p); };
+  bool between_tiles = to.view.space == Space::shared && from.view.space == Space::shared;
+  if (!(in_order(to) && in_order(from)) && !(between_tiles && twins(to, from)))
+    return l.unsupported("a part of shared memory that is no contiguous run in its layout",
+                         "leave the layout out");
   in_first_thread(l, [&] {
-    Address t = first_of(l, to), s = first_of(l, from);
+    Run target = run_of(l, to), source = run_of(l, from);
+    const Address &t = target.first, &s = source.first;
+    Operand bad = e.or_(target.bad, source.bad);
     auto offset = [](const Address& a) { return b32(static_cast<uint32_t>(a.offset)); };
     if (to.view.space == Space::global) {
-      e.form("cp.async.bulk.global.shared::cta.bulk_group",
-             {t.base, offset(t), s.base, offset(s), bytes});
-      return;
+      return unless(l, bad, [&] {
+        e.form("cp.async.bulk.global.shared::cta.bulk_group",
+               {t.base, offset(t), s.base, offset(s), bytes});
+      });
     }
     if (from.view.space == Space::shared) {  // to a peer, which expects the bytes itself
-      e.form("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes",
-             {t.base, offset(t), s.base, offset(s), bytes, b->address, b32(0)});
-      return;
+      return unless(l, e.or_(bad, in_another_phase(l, *b)), [&] {
+        e.form("cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes",
+               {t.base, offset(t), s.base, offset(s), bytes, b->address, b32(0)});
+      });
     }
     std::string opcode = "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes";
     std::vector<Operand> args{t.base, offset(t), s.base, offset(s), bytes, b->address, b32(0)};
-    Operand expected = bytes;
     if (mask) {
       opcode += ".multicast::cluster";
       args.push_back(e.op(BlockOp::trunc16, {*mask}));
-      Operand rank = l.kernel().cluster > 1 ? e.op(BlockOp::cluster_rank, {}) : b32(0);
-      expected = e.mul(e.and_(e.form1("shr.u32", {*mask, rank}), b32(1)), bytes);
     }
-    expect_bytes(l, *b, expected);
-    e.form(opcode, args);
+    start_load(l, *b, mask, bytes, bad, [&] { e.form(opcode, args); });
   });
 }
 
@@ -83,7 +151,8 @@ LOWER(red_async) {
     v.words = l.broadcast_words(v, to.shape, layout);
   }
   Addresser where(l, to, *layout);
-  Operand mine = l.is_first_copy(*layout);
+  Operand bad = e.or_(outside_of_shared(l, 0, to), in_another_phase(l, b));
+  Operand mine = e.and_(l.is_first_copy(*layout), e.not_(bad));
   bool some = !mine.is_imm();
   if (some) e.begin_if(mine);
   for (int64_t r = 0; r < layout->registers; ++r) {

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "jit/lower/access.h"
+#include "jit/lower/copy_guard.h"
 #include "jit/tile/shapes.h"
 
 namespace tess::jit {
@@ -58,6 +59,7 @@ LOWER(copy_async) {
     return l.unsupported("a copy of one element", "copy a range, or load and store");
   const TileLayout* layout = copy_layout(l, to.view.type, shape);
   if (!layout) return;
+  outside_of_shared(l, 0, to);  // elements that are outside are not stored
   auto pad = l.attr(AttrTag::pad);
   uint64_t pad_code = pad ? l.kernel().constants[static_cast<size_t>(*pad)].code : 0;
   std::optional<Tile> mask;

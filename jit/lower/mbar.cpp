@@ -6,6 +6,7 @@
 
 #include <bit>
 
+#include "jit/lower/copy_guard.h"
 #include "jit/lower/guard.h"
 
 namespace tess::jit {
@@ -39,15 +40,33 @@ void expect_bytes(Lowering& l, const BarrierUse& b, Operand bytes) {
   l.emit().form("mbarrier.expect_tx.relaxed.cta.shared::cta.b64", {b.address, b32(0), bytes});
 }
 
+Operand in_another_phase(Lowering& l, const BarrierUse& b, Operand asked) {
+  if (!l.options().guard) return pred(false);
+  Emit& e = l.emit();
+  Operand bad = e.slt(b.use, Operand::imm(0, b.use.type));
+  if (!b.remote) {
+    // Said to be over: the slot is in a phase of the other parity.
+    Operand over = e.form1("mbarrier.test_wait.parity.shared::cta.b64",
+                           {b.address, b32(0), phase_parity(l, b)});
+    bad = e.or_(bad, e.and_(asked, e.ne(over, b32(0))));
+  }
+  fault_if(l, bad, diag::run_mbar_phase);
+  return bad;
+}
+
 namespace {
 
 bool in_cluster(const Lowering& l) { return l.kernel().cluster > 1; }
 
 void arrive(Lowering& l, const BarrierUse& b) {
-  l.emit().form(b.remote || in_cluster(l) ? "mbarrier.arrive.release.cluster.shared::cluster.b64"
-                                          : "mbarrier.arrive.shared::cta.b64",
-                {b.address, b32(0)});
+  unless(l, in_another_phase(l, b), [&] {
+    l.emit().form(b.remote || in_cluster(l) ? "mbarrier.arrive.release.cluster.shared::cluster.b64"
+                                            : "mbarrier.arrive.shared::cta.b64",
+                  {b.address, b32(0)});
+  });
 }
+
+constexpr uint64_t kMostBytes = (1 << 20) - 1;  // what a barrier can be told to expect
 
 }  // namespace
 
@@ -87,6 +106,8 @@ LOWER(mbar_wait) {
   if (negative.is_imm() && negative.bits) return;
   Operand parity = phase_parity(l, b);
   if (!negative.is_imm()) e.begin_if(e.not_(negative));
+  // Where the loop spins, no lane may spin for what another lane of its warp has still to do.
+  if (!l.has_arch(90) && !l.strand().one_thread) e.form("bar.warp.sync", {b32(0xffffffff)});
   Patience patience(l);
   e.begin_loop();
   std::string opcode = !l.has_arch(90) ? "mbarrier.test_wait.parity.shared::cta.b64"
@@ -110,7 +131,16 @@ LOWER(mbar_arrive) {
 LOWER(mbar_expect) {
   BarrierUse b = barrier_use(l, 0);
   Operand bytes = l.scalar(1);
-  in_first_thread(l, [&] { expect_bytes(l, b, bytes); });
+  in_first_thread(l, [&] {
+    Operand bad = in_another_phase(l, b);
+    if (l.options().guard) {
+      Emit& e = l.emit();
+      Operand too_many = e.not_(e.ult(bytes, b32(kMostBytes + 1)));
+      fault_if(l, too_many, diag::run_mbar_bytes);
+      bad = e.or_(bad, too_many);
+    }
+    unless(l, bad, [&] { expect_bytes(l, b, bytes); });
+  });
 }
 
 // Each thread makes the phase wait for its own copies as well (one more arrival, and that arrival

@@ -21,6 +21,9 @@ void in_first_thread(Lowering& l, Body body) {
   body();
   if (!first.is_imm()) l.emit().end();
 }
+// Guard mode: the use is negative, or the slot in another phase as far as its parity tells (where
+// `asked` holds; a peer's slot never is). Recorded; a constant false without guard mode.
+Operand in_another_phase(Lowering& l, const BarrierUse& b, Operand asked = pred(true));
 // By one thread: so many more bytes before the phase is complete.
 void expect_bytes(Lowering& l, const BarrierUse& b, Operand bytes);
 

@@ -72,8 +72,15 @@ LOWER(grid_sync) {
 
 // The same tile or barriers in another block: an address of the cluster's shared memory.
 LOWER(cluster_map) {
+  Emit& e = l.emit();
   MemoryView v = l.part_of_arg(0).view;
-  v.base = l.emit().form1("mapa.shared::cluster.u32", {v.base, l.arg(1).words[0]});
+  Operand rank = l.scalar(1);
+  if (l.options().guard) {
+    Operand there = e.ult(rank, b32(static_cast<uint64_t>(l.kernel().cluster)));
+    fault_if(l, e.not_(there), diag::run_cluster_rank);
+    rank = e.sel(there, rank, b32(0));
+  }
+  v.base = e.form1("mapa.shared::cluster.u32", {v.base, rank});
   v.remote = true;
   l.set_view(0, std::move(v));
 }

@@ -3,7 +3,9 @@
 // The shared tile's layout says how it splits into boxes: a box is stored densely, its innermost
 // dimension at most one swizzled row wide.
 #include <algorithm>
+#include <numeric>
 
+#include "jit/lower/copy_guard.h"
 #include "jit/lower/mbar.h"
 #include "jit/lower/shared_matrix.h"
 
@@ -18,6 +20,7 @@ struct BoxPlan {
 };
 
 constexpr int64_t kMostBox = 256;
+constexpr int64_t kBoxAlignment = 128;  // bytes, of a box in shared memory
 
 // The part of a dimension that lies as `step, 2 step, ...` in memory.
 int64_t dense_run(const MemoryView& v, int dim, int64_t step, int64_t extent) {
@@ -130,6 +133,12 @@ void for_each_box(Lowering& l, const Transfer& t, Body body) {
   SharedOrigin origin = shared_origin(l, t.shared);
   if (!origin.valid)
     return l.unsupported("the place of the tile in shared memory is not known to be aligned");
+  int64_t moves = std::gcd(origin.divisor, s.alignment),
+          fixed = s.memory->offset.empty() ? 0 : s.memory->offset[0];
+  auto aligned = [&](const std::vector<int64_t>& index) {
+    return moves % kBoxAlignment == 0 &&
+           (fixed + origin.linear(index)) * bits % (8 * kBoxAlignment) == 0;
+  };
   std::vector<int64_t> at(rank, 0);
   for (;;) {
     std::vector<int64_t> index(static_cast<size_t>(s.rank()), 0);
@@ -139,6 +148,11 @@ void for_each_box(Lowering& l, const Transfer& t, Body body) {
       if (t.plan.tile_dim[d] >= 0) index[static_cast<size_t>(t.plan.tile_dim[d])] = first;
       coordinates.push_back(coordinate_word(l, g.start[d], first, bits, d + 1 == rank));
     }
+    if (!aligned(index))
+      return l.unsupported(
+          "a part of shared memory that is not known to begin at a multiple of 128 bytes",
+          "make each slot of a ring, and each part that is copied by itself, a multiple of 128 "
+          "bytes");
     Operand place =
         e.add(origin.address, b32(static_cast<uint64_t>(origin.linear(index) * bits / 8)));
     body(place, coordinates);
@@ -178,21 +192,16 @@ LOWER(tma_load) {
   for (int64_t n : t->plan.count) boxes *= n;
   Operand bytes = b32(static_cast<uint64_t>(boxes * t->plan.bytes));
   in_first_thread(l, [&] {
-    if (mask) {
-      // Only the issuing block's own barrier expects by itself, if it is among the receivers.
-      Operand rank = l.kernel().cluster > 1 ? e.op(BlockOp::cluster_rank, {}) : b32(0);
-      Operand own = e.and_(e.form1("shr.u32", {*mask, rank}), b32(1));
-      bytes = e.mul(own, bytes);
-    }
-    expect_bytes(l, b, bytes);
-    for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
-      std::vector<Operand> args{place, b32(0), t->map};
-      args.insert(args.end(), coordinates.begin(), coordinates.end());
-      args.push_back(b.address);
-      args.push_back(b32(0));
-      if (mask) args.push_back(e.op(BlockOp::trunc16, {*mask}));
-      if (policy) args.push_back(*policy);
-      e.form(opcode, args);
+    start_load(l, b, mask, bytes, outside_of_shared(l, 0, t->shared), [&] {
+      for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
+        std::vector<Operand> args{place, b32(0), t->map};
+        args.insert(args.end(), coordinates.begin(), coordinates.end());
+        args.push_back(b.address);
+        args.push_back(b32(0));
+        if (mask) args.push_back(e.op(BlockOp::trunc16, {*mask}));
+        if (policy) args.push_back(*policy);
+        e.form(opcode, args);
+      });
     });
   });
 }
@@ -208,13 +217,15 @@ void store_boxes(Lowering& l, std::string opcode) {
   std::optional<Operand> policy = cache_policy(l);
   if (policy) opcode += ".L2::cache_hint";
   in_first_thread(l, [&] {
-    for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
-      std::vector<Operand> args{t->map};
-      args.insert(args.end(), coordinates.begin(), coordinates.end());
-      args.push_back(place);
-      args.push_back(b32(0));
-      if (policy) args.push_back(*policy);
-      e.form(opcode, args);
+    unless(l, outside_of_shared(l, 1, t->shared), [&] {
+      for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
+        std::vector<Operand> args{t->map};
+        args.insert(args.end(), coordinates.begin(), coordinates.end());
+        args.push_back(place);
+        args.push_back(b32(0));
+        if (policy) args.push_back(*policy);
+        e.form(opcode, args);
+      });
     });
   });
 }
