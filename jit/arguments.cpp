@@ -64,7 +64,8 @@ LaunchFacts facts_of(const Kernel& kernel, const BoundLaunch& launch) {
       for (const BoundTensor& t : launch.tensors[p]) all |= reinterpret_cast<uintptr_t>(t.data);
       out.alignment[p] = static_cast<uint32_t>(all & (~all + 1));
     } else if (type.is_int()) {
-      out.divisor[p] = power_of_two(decode_int(type, launch.scalars[p]), kMostDivisor);
+      int64_t v = decode_int(type, launch.scalars[p]);
+      out.divisor[p] = v % kWholeTiles == 0 ? kWholeTiles : power_of_two(v, kMostDivisor);
     }
   }
   return out;
@@ -75,7 +76,7 @@ LaunchFacts aligned_facts(const Kernel& kernel) {
   for (uint32_t p = 0; p < kernel.params.size(); ++p) {
     bool tensor = is_tensor(kernel.params[p].dir);
     out.alignment.push_back(tensor ? kMostAlignment : 0);
-    out.divisor.push_back(!tensor && kernel.values[p].type.dtype.is_int() ? kMostDivisor : 0);
+    out.divisor.push_back(!tensor && kernel.values[p].type.dtype.is_int() ? kWholeTiles : 0);
   }
   return out;
 }

@@ -25,6 +25,7 @@ namespace tess::jit {
 
 inline constexpr uint32_t kMostAlignment = 16;  // bytes; nothing loads wider
 inline constexpr int64_t kMostDivisor = 16;     // elements
+inline constexpr int64_t kWholeTiles = 128;     // or this: what tiles of usual sizes divide
 
 // Alignment of each tensor (of a list, what all its items have) and powers of two that divide the
 // integer scalars and lets, both capped.

@@ -4,9 +4,11 @@
 #include "jit/cuda/nvrtc.h"
 #include "jit/nvptx/nvptx.h"
 #include "jit/tile/barriers.h"
+#include "jit/tile/copies.h"
 #include "jit/tile/hopper.h"
 #include "jit/tile/infer.h"
 #include "jit/tile/pipeline.h"
+#include "jit/tile/split.h"
 
 namespace tess::jit {
 namespace {
@@ -15,6 +17,10 @@ Sm sm_of(int arch) { return arch == 80 ? Sm::sm_80 : arch == 89 ? Sm::sm_89 : Sm
 
 Result<Module> hopper(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
   return rewrite_for_hopper(module, kernel, sm_of(options.target.arch));
+}
+
+Result<Module> split(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
+  return split_loops(module, kernel, sm_of(options.target.arch));
 }
 
 Result<Module> layouts(const VerifiedModule& module, size_t kernel, const CompileOptions& options) {
@@ -27,15 +33,21 @@ Result<Module> pipeline(const VerifiedModule& module, size_t kernel,
   return pipeline_loops(module, kernel, shared_memory_of(sm_of(options.target.arch)));
 }
 
+Result<Module> copies(const VerifiedModule& module, size_t kernel, const CompileOptions&) {
+  return copy_staged_tiles(module, kernel);
+}
+
 Result<Module> barriers(const VerifiedModule& module, size_t kernel, const CompileOptions&) {
   return place_barriers(module, kernel);
 }
 
 constexpr TilePass kPasses[] = {
+    {"split", "products too deep to stage run in smaller steps", split},
     {"hopper", "on sm_90a, products of pipelined loops by wgmma, fed by a strand of TMA copies",
      hopper},
     {"layouts", "every tile gets a layout; conversions where they cannot agree", layouts},
     {"pipeline", "loads of pipelined loops run ahead through rings of shared tiles", pipeline},
+    {"copies", "tiles on their way to shared memory are copied there without registers", copies},
     {"barriers", "barriers stand where threads of one strand depend on each other", barriers},
 };
 

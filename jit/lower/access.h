@@ -35,8 +35,17 @@ class Addresser {
   Operand inside(int64_t reg);
 
  private:
+  struct Coordinate {
+    int64_t own = 0;
+    Operand start, moving;
+    uint64_t start_bits = 0, moving_bits = 0;  // that may be set
+  };
   Operand coordinate(int64_t reg, int dim);  // b32, of the part
-  Operand offset_of(int64_t reg, int64_t& constant);
+  Coordinate coordinate_parts(int64_t reg, size_t storage_dim);
+  void global_terms(int64_t reg, int64_t unit, std::vector<Operand>& terms, int64_t& constant);
+  void shared_terms(int64_t reg, std::vector<Operand>& terms, int64_t& constant);
+  Operand times(Operand x, int64_t by);
+  Operand sum_of(std::vector<Operand> terms, RegClass type);
   Operand swizzled(Operand v);
   Lowering& l_;
   const Part& part_;

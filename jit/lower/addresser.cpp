@@ -1,4 +1,5 @@
 // Where elements lie: a part that depends on the thread, computed once, and a constant a register.
+#include <algorithm>
 #include <bit>
 
 #include "isa/layout_ops.h"
@@ -119,78 +120,122 @@ Operand Addresser::swizzled(Operand v) {
   return out;
 }
 
-// The element's number from the storage's beginning: what depends on the thread, and `constant`.
-Operand Addresser::offset_of(int64_t reg, int64_t& constant) {
+// A term of an address in bytes, or in elements.
+Operand Addresser::times(Operand x, int64_t by) {
+  Emit& e = l_.emit();
+  return e.mul(x, Operand::imm(static_cast<uint64_t>(by), x.type));
+}
+
+// What varies least comes first, so that every loop adds only what changes in it.
+Operand Addresser::sum_of(std::vector<Operand> terms, RegClass type) {
+  Emit& e = l_.emit();
+  std::stable_sort(terms.begin(), terms.end(), [&](const Operand& a, const Operand& b) {
+    return e.variance(a) < e.variance(b);
+  });
+  Operand sum = Operand::imm(0, type);
+  for (const Operand& t : terms) sum = e.add(sum, t);
+  return sum;
+}
+
+// Where an element of a tensor lies: b64 terms in units of `unit` (bytes, or 1 for elements).
+void Addresser::global_terms(int64_t reg, int64_t unit, std::vector<Operand>& terms,
+                             int64_t& constant) {
   Emit& e = l_.emit();
   const MemoryView& v = part_.view;
-  bool shared = v.space != Space::global;
-  Operand sum = shared ? b32(0) : b64(0);
-  uint64_t sum_mask = 0;
-  constant = 0;
-  size_t storage_rank = v.start.size();
-  for (size_t s = 0; s < storage_rank; ++s) {
-    int d = -1;
-    for (int i = 0; i < v.rank(); ++i)
-      if (v.dim[static_cast<size_t>(i)] == static_cast<int>(s)) d = i;
-    int64_t own = d >= 0 && d != part_.gather_dim
-                      ? layout_.at[static_cast<size_t>(reg)][static_cast<size_t>(d)]
-                      : 0;
-    Operand start = v.start[s];
-    uint64_t start_mask =
-        start.is_imm() && start.bits == 0 ? 0 : ~(low_bit(v.start_divisor[s]) - 1);
-    if (start.is_imm() && start.type == RegClass::b32) {
-      own += static_cast<int32_t>(start.bits);
-      start = b32(0);
-      start_mask = 0;
-    }
-    Operand moving = b32(0);
-    uint64_t moving_mask = 0;
-    if (d >= 0) {
-      size_t i = static_cast<size_t>(d);
-      if (d == part_.gather_dim) {
-        moving = gathered_[static_cast<size_t>(reg)];
-        moving_mask = ~uint64_t{0};
-      } else if (layout_.linear && (thread_bits_[i] & static_cast<uint64_t>(own))) {
-        moving =
-            e.xor_(thread_[i], b32(static_cast<uint64_t>(layout_.at[static_cast<size_t>(reg)][i])));
-        own -= layout_.at[static_cast<size_t>(reg)][i];
-        moving_mask = ~uint64_t{0} & ~(low_bit(static_cast<int64_t>(thread_bits_[i])) - 1);
-      } else {
-        moving = thread_[i];
-        moving_mask = thread_bits_[i];
+  for (size_t s = 0; s < v.start.size(); ++s) {
+    Coordinate at = coordinate_parts(reg, s);
+    int64_t own = at.own;
+    std::vector<Operand> parts;
+    for (Operand x : {at.start, at.moving}) {
+      if (x.type == RegClass::b32) {
+        auto [base, c] = e.apart(x);
+        own += c;
+        x = base;
       }
+      if (x.is_imm() && x.type == RegClass::b32) own += static_cast<int32_t>(x.bits);
+      else if (!parts.empty() && x.type == RegClass::b32 && parts[0].type == RegClass::b32 &&
+               e.variance(x) == e.variance(parts[0]))
+        parts[0] = e.add(parts[0], x);
+      else parts.push_back(x);
     }
-    if (!shared) {
-      Operand index =
-          start.type == RegClass::b64 ? e.add(start, e.zext(moving)) : e.add(start, moving);
-      const Operand& stride = v.stride[s];
-      if (stride.is_imm()) {
-        int64_t by = stride.type == RegClass::b32 ? static_cast<int32_t>(stride.bits)
-                                                  : static_cast<int64_t>(stride.bits);
-        constant += own * by;
-        sum = e.add(sum, e.mul(l_.wide(index), b64(static_cast<uint64_t>(by))));
-      } else {
-        Operand by = l_.wide(stride);
-        if (index.type == RegClass::b32 && stride.type == RegClass::b32 && !index.is_imm())
-          sum = e.add(sum, e.form1("mul.wide.s32", {index, stride}));
-        else sum = e.add(sum, e.mul(l_.wide(index), by));
-        sum = e.add(sum, e.mul(by, b64(static_cast<uint64_t>(own))));
-      }
+    const Operand& stride = v.stride[s];
+    if (stride.is_imm()) {
+      int64_t by = stride.type == RegClass::b32 ? static_cast<int32_t>(stride.bits)
+                                                : static_cast<int64_t>(stride.bits);
+      constant += own * by * unit;
+      for (const Operand& x : parts) terms.push_back(times(l_.wide(x), by * unit));
       continue;
     }
-    // Shared: this dimension's digits. A coordinate splits into independent parts as long as no
-    // carry passes from one to another.
-    if (start.type == RegClass::b64) start = e.trunc(start);
+    Operand by = l_.wide(stride);
+    for (const Operand& x : parts) {
+      bool narrow = x.type == RegClass::b32 && stride.type == RegClass::b32;
+      Operand product =
+          narrow ? e.form1("mul.wide.s32", {x, stride}) : e.mul(l_.wide(x), by);
+      terms.push_back(times(product, unit));
+    }
+    if (own) terms.push_back(times(by, own * unit));
+  }
+}
+
+// Coordinate `s` of the storage as a constant, what the access says (b32 or b64), and what depends
+// on the thread (b32).
+Addresser::Coordinate Addresser::coordinate_parts(int64_t reg, size_t s) {
+  Emit& e = l_.emit();
+  const MemoryView& v = part_.view;
+  int d = -1;
+  for (int i = 0; i < v.rank(); ++i)
+    if (v.dim[static_cast<size_t>(i)] == static_cast<int>(s)) d = i;
+  Coordinate c{0, v.start[s], b32(0), 0, 0};
+  c.start_bits =
+      c.start.is_imm() && c.start.bits == 0 ? 0 : ~(low_bit(v.start_divisor[s]) - 1);
+  if (c.start.is_imm() && c.start.type == RegClass::b32) {
+    c.own += static_cast<int32_t>(c.start.bits);
+    c.start = b32(0);
+    c.start_bits = 0;
+  }
+  if (d < 0) return c;
+  size_t i = static_cast<size_t>(d);
+  if (d == part_.gather_dim) {
+    c.moving = gathered_[static_cast<size_t>(reg)];
+    c.moving_bits = ~uint64_t{0};
+    return c;
+  }
+  int64_t at = layout_.at[static_cast<size_t>(reg)][i];
+  if (layout_.linear && (thread_bits_[i] & static_cast<uint64_t>(c.own + at))) {
+    c.moving = e.xor_(thread_[i], b32(static_cast<uint64_t>(at)));
+    c.moving_bits = ~uint64_t{0} & ~(low_bit(static_cast<int64_t>(thread_bits_[i])) - 1);
+    return c;
+  }
+  c.own += at;
+  c.moving = thread_[i];
+  c.moving_bits = thread_bits_[i];
+  return c;
+}
+
+// Where an element of a shared tile lies, b32, in elements.
+void Addresser::shared_terms(int64_t reg, std::vector<Operand>& terms, int64_t& constant) {
+  Emit& e = l_.emit();
+  const MemoryView& v = part_.view;
+  struct Piece {
+    Operand value;
+    uint64_t bits = 0;
+  };
+  std::vector<Piece> pieces;
+  for (size_t s = 0; s < v.start.size(); ++s) {
+    Coordinate c = coordinate_parts(reg, s);
+    if (c.start.type == RegClass::b64) c.start = e.trunc(c.start);
+    // This dimension's digits. A coordinate splits into independent parts as long as no carry
+    // passes from one to another.
     std::vector<const Digit*> digits;
     for (const Digit& g : v.memory->digits)
       if (g.label == Label::dim && g.dim == s) digits.push_back(&g);
     bool powers = true;
     for (const Digit* g : digits) powers &= std::has_single_bit(static_cast<uint64_t>(g->size));
-    bool apart = powers && own >= 0 && !(start_mask & moving_mask) &&
-                 !(start_mask & static_cast<uint64_t>(own)) &&
-                 !(moving_mask & static_cast<uint64_t>(own));
+    bool apart = powers && c.own >= 0 && !(c.start_bits & c.moving_bits) &&
+                 !(c.start_bits & static_cast<uint64_t>(c.own)) &&
+                 !(c.moving_bits & static_cast<uint64_t>(c.own));
+    int64_t below = 1;
     if (digits.size() == 1 || apart) {
-      int64_t below = 1;
       for (size_t g = 0; g < digits.size(); ++g) {
         int64_t by = digits[g]->out[0];
         bool last = g + 1 == digits.size();
@@ -199,80 +244,110 @@ Operand Addresser::offset_of(int64_t reg, int64_t& constant) {
           if (!last) x = e.op(BlockOp::urem, {x, b32(static_cast<uint64_t>(digits[g]->size))});
           return x;
         };
-        int64_t own_part =
-            digits.size() == 1 ? own : own / below % (last ? int64_t{1} << 40 : digits[g]->size);
+        int64_t own_part = digits.size() == 1
+                               ? c.own
+                               : c.own / below % (last ? int64_t{1} << 40 : digits[g]->size);
         constant += own_part * by;
-        auto mask_part = [&](uint64_t m) {
+        auto bits_at = [&](uint64_t m) {
           uint64_t part = m / static_cast<uint64_t>(below);
           if (!last) part &= static_cast<uint64_t>(digits[g]->size - 1);
-          return part;
-        };
-        for (auto [x, m] : {std::pair(start, start_mask), std::pair(moving, moving_mask)}) {
-          if (x.is_imm() && x.bits == 0) continue;
-          sum = e.add(sum, e.mul(part_at(x), b32(static_cast<uint64_t>(by))));
           uint64_t scaled = std::has_single_bit(static_cast<uint64_t>(by))
-                                ? mask_part(m) << std::countr_zero(static_cast<uint64_t>(by))
+                                ? part << std::countr_zero(static_cast<uint64_t>(by))
                                 : ~(low_bit(by) - 1);
-          sum_mask = sum_bits(sum_mask, scaled & 0xffffffff) & 0xffffffff;
-        }
+          return scaled & 0xffffffff;
+        };
+        for (auto [x, m] : {std::pair(c.start, c.start_bits), std::pair(c.moving, c.moving_bits)})
+          if (!(x.is_imm() && x.bits == 0)) pieces.push_back({times(part_at(x), by), bits_at(m)});
         below *= digits[g]->size;
       }
-    } else {
-      Operand x = e.add(e.add(start, moving), b32(static_cast<uint64_t>(own)));
-      int64_t below = 1;
-      for (size_t g = 0; g < digits.size(); ++g) {
-        Operand part = e.op(BlockOp::udiv, {x, b32(static_cast<uint64_t>(below))});
-        if (g + 1 < digits.size())
-          part = e.op(BlockOp::urem, {part, b32(static_cast<uint64_t>(digits[g]->size))});
-        sum = e.add(sum, e.mul(part, b32(static_cast<uint64_t>(digits[g]->out[0]))));
-        below *= digits[g]->size;
-      }
-      sum_mask = 0xffffffff;
+      continue;
+    }
+    Operand x = e.add(e.add(c.start, c.moving), b32(static_cast<uint64_t>(c.own)));
+    for (size_t g = 0; g < digits.size(); ++g) {
+      Operand part = e.op(BlockOp::udiv, {x, b32(static_cast<uint64_t>(below))});
+      if (g + 1 < digits.size())
+        part = e.op(BlockOp::urem, {part, b32(static_cast<uint64_t>(digits[g]->size))});
+      pieces.push_back({times(part, digits[g]->out[0]), 0xffffffff});
+      below *= digits[g]->size;
     }
   }
-  if (!shared) return sum;
   constant += v.memory->offset.empty() ? 0 : v.memory->offset[0];
   const BitMap& p = v.memory->bits;
-  if (p.identity()) return sum;
+  if (p.identity()) {
+    for (const Piece& x : pieces) terms.push_back(x.value);
+    return;
+  }
+  // What the swizzle leaves alone, above all that it moves, is added behind it.
   int bits = p.in_bits[0];
-  if (constant < 0 || (sum_mask & static_cast<uint64_t>(constant))) {
-    Operand whole = swizzled(e.add(sum, b32(static_cast<uint64_t>(constant))));
+  uint64_t fixed = 0;
+  for (int b = 0; b < 32; ++b)
+    if (b >= bits || p.columns[static_cast<size_t>(b)][0] == int64_t{1} << b)
+      fixed |= uint64_t{1} << b;
+  std::vector<Operand> swizzled_parts, plain_parts;
+  uint64_t low = 0, high = 0;
+  for (const Piece& x : pieces) {
+    bool plain = !(x.bits & ~fixed);
+    (plain ? high : low) = sum_bits(plain ? high : low, x.bits) & 0xffffffff;
+    (plain ? plain_parts : swizzled_parts).push_back(x.value);
+  }
+  uint64_t own = static_cast<uint64_t>(constant);
+  bool split = constant >= 0 && !(high & ~fixed) && !(high & low) && !((high | low) & own) &&
+               !(high & (image_bits(p, 0, bits, low, 0) | image(p, 0, bits, own, 0)));
+  if (!split) {
+    swizzled_parts.insert(swizzled_parts.end(), plain_parts.begin(), plain_parts.end());
+    plain_parts.clear();
+    low = 0;
+    for (const Piece& x : pieces) low = sum_bits(low, x.bits) & 0xffffffff;
+  }
+  Operand inner = sum_of(swizzled_parts, RegClass::b32);
+  if (constant < 0 || (low & own)) {
+    terms.push_back(swizzled(e.add(inner, b32(own))));
     constant = 0;
-    return whole;
+    return;
   }
   // P is linear: the register's part is a constant, added where the thread's part has no bits.
-  uint64_t own = image(p, 0, bits, static_cast<uint64_t>(constant), 0);
-  uint64_t taken = image_bits(p, 0, bits, sum_mask, 0);
+  own = image(p, 0, bits, own, 0);
+  uint64_t taken = image_bits(p, 0, bits, low, 0);
   constant = static_cast<int64_t>(own & ~taken);
-  return e.xor_(swizzled(sum), b32(own & taken));
+  terms = std::move(plain_parts);
+  terms.push_back(e.xor_(swizzled(inner), b32(own & taken)));
 }
 
 Operand Addresser::element_at(int64_t reg) {
-  Emit& e = l_.emit();
+  bool shared = part_.view.space != Space::global;
+  RegClass type = shared ? RegClass::b32 : RegClass::b64;
+  std::vector<Operand> terms;
   int64_t constant = 0;
-  Operand sum = offset_of(reg, constant);
-  return e.add(sum, Operand::imm(static_cast<uint64_t>(constant) &
-                                     (sum.type == RegClass::b32 ? 0xffffffff : ~uint64_t{0}),
-                                 sum.type));
+  if (shared) shared_terms(reg, terms, constant);
+  else global_terms(reg, 1, terms, constant);
+  return l_.emit().add(sum_of(std::move(terms), type),
+                       Operand::imm(static_cast<uint64_t>(constant) &
+                                        (shared ? 0xffffffff : ~uint64_t{0}),
+                                    type));
 }
 
 Address Addresser::at(int64_t reg) {
   Emit& e = l_.emit();
   const MemoryView& v = part_.view;
-  int64_t constant = 0;
-  Operand sum = offset_of(reg, constant);
-  int64_t bits = v.type.is_bool() ? 8 : v.type.bits;
-  Operand bytes = bits >= 8
-                      ? e.mul(sum, Operand::imm(static_cast<uint64_t>(bits / 8), sum.type))
-                      : e.lshr(e.mul(sum, Operand::imm(static_cast<uint64_t>(bits), sum.type)), 3);
-  int64_t offset = constant * bits / 8;
-  Address a;
-  if (offset >= -(1 << 20) && offset < 1 << 20) {
-    a.base = e.add(v.base, bytes);
-    a.offset = static_cast<int32_t>(offset);
-  } else {
-    a.base = e.add(v.base, e.add(bytes, Operand::imm(static_cast<uint64_t>(offset), bytes.type)));
+  bool shared = v.space != Space::global;
+  int64_t bits = v.type.is_bool() ? 8 : v.type.bits, constant = 0;
+  RegClass type = shared ? RegClass::b32 : RegClass::b64;
+  std::vector<Operand> terms;
+  int64_t unit = bits >= 8 ? bits / 8 : 1;
+  if (shared) shared_terms(reg, terms, constant), constant *= unit;
+  else global_terms(reg, unit, terms, constant);
+  if (bits < 8) {
+    Operand elements = sum_of(std::move(terms), type);
+    terms = {e.lshr(times(elements, bits), 3)};
+    constant = constant * bits / 8;
+  } else if (shared) {
+    for (Operand& t : terms) t = times(t, unit);
   }
+  terms.insert(terms.begin(), v.base);
+  Address a;
+  if (constant >= -(1 << 20) && constant < 1 << 20) a.offset = static_cast<int32_t>(constant);
+  else terms.push_back(Operand::imm(static_cast<uint64_t>(constant), type));
+  a.base = sum_of(std::move(terms), type);
   return a;
 }
 

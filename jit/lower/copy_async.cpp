@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "isa/layout_ops.h"
 #include "jit/lower/access.h"
 #include "jit/lower/copy_guard.h"
 #include "jit/tile/shapes.h"
@@ -49,6 +50,59 @@ const TileLayout* copy_layout(Lowering& l, DType type, const Shape& shape) {
   return nullptr;
 }
 
+// Whole rows of a dense tensor to a row-major tile: one run on both sides, in pieces of 16 bytes
+// whatever the rows' length. The last piece that is inside may be cut off.
+bool copy_run(Lowering& l, const Part& to, const Part& from) {
+  Emit& e = l.emit();
+  const MemoryView &t = to.view, &f = from.view;
+  int64_t bits = f.type.is_bool() ? 8 : f.type.bits, elements = to.shape.elements();
+  if (f.space != Space::global || f.rank() != from.shape.rank || f.rank() < 2 || t.remote)
+    return false;
+  if (f.start.size() != f.dim.size() || t.start.size() != t.dim.size()) return false;
+  int64_t row = 1;  // elements
+  for (int d = f.rank(); d-- > 0;) {
+    size_t s = static_cast<size_t>(d);
+    bool zero = t.start[s].is_imm() && t.start[s].bits == 0;
+    bool first = d == 0 || (f.start[s].is_imm() && f.start[s].bits == 0);
+    bool dense = f.stride[s].is_imm() && static_cast<int64_t>(f.stride[s].bits) == row;
+    if (f.dim[s] != d || t.dim[s] != d || !zero || !first || !dense) return false;
+    if (d > 0) row *= from.shape[d];
+  }
+  std::vector<int64_t> dims(to.shape.begin(), to.shape.end());
+  auto rows = row_major(dims);
+  if (!rows || !(*rows == *t.memory)) return false;
+  for (const Bound& b : from.bounds)
+    if (b.dim != 0) return false;
+  bool aligned = row * bits % 8 == 0 && f.alignment % 16 == 0 && t.alignment % 16 == 0 &&
+                 std::gcd<int64_t>(f.start_divisor[0], 128) * (row * bits / 8) % 16 == 0;
+  if (!aligned || elements * bits % 128) return false;
+  int64_t pieces = elements * bits / 128, threads = int64_t{l.strand().warps} * 32;
+  Operand begin = e.mul(l.wide(f.start[0]), b64(static_cast<uint64_t>(row * bits / 8)));
+  Operand source = e.add(f.base, begin), mine = e.shl(l.thread(), 4);
+  Operand from_here = e.add(source, e.zext(mine)), to_here = e.add(t.base, mine);
+  Operand left = b64(0), ahead = b64(0);  // bytes from this thread's first piece to the end
+  for (const Bound& b : from.bounds) {
+    Operand end = b.extent.type == RegClass::b32 ? e.zext(b.extent) : b.extent;
+    ahead = e.add(begin, e.zext(mine));
+    left = e.sub(e.mul(end, b64(static_cast<uint64_t>(row * bits / 8))), ahead);
+  }
+  for (int64_t p = 0; p < pieces; p += threads) {
+    bool all = p + threads <= pieces;
+    if (!all) e.begin_if(e.ult(l.thread(), b32(static_cast<uint64_t>(pieces - p))));
+    Operand bytes = b32(16), at = b64(static_cast<uint64_t>(p * 16));
+    if (!from.bounds.empty()) {
+      Operand rest = e.sub(left, at);
+      bytes = e.sel(e.slt(rest, b64(16)), e.trunc(rest), bytes);
+      bytes = e.sel(e.slt(rest, b64(0)), b32(0), bytes);
+      bytes = e.sel(e.slt(e.add(ahead, at), b64(0)), b32(0), bytes);
+    }
+    e.form("cp.async.cg.shared.global", {to_here, b32(static_cast<uint64_t>(p * 16)), from_here,
+                                         b32(static_cast<uint64_t>(p * 16)), b32(16), bytes});
+    if (!all) e.end();
+  }
+  return true;
+}
+
 }  // namespace
 
 LOWER(copy_async) {
@@ -57,6 +111,8 @@ LOWER(copy_async) {
   Shape shape = to.shape;
   if (shape.rank == 0)
     return l.unsupported("a copy of one element", "copy a range, or load and store");
+  bool plain = !l.has_arg(2) && !l.attr(AttrTag::pad) && from.gather_dim < 0 && to.bounds.empty();
+  if (plain && copy_run(l, to, from)) return;
   const TileLayout* layout = copy_layout(l, to.view.type, shape);
   if (!layout) return;
   outside_of_shared(l, 0, to);  // elements that are outside are not stored

@@ -1,5 +1,6 @@
 #include "jit/lower/emit.h"
 
+#include <algorithm>
 #include <bit>
 
 namespace tess::jit {
@@ -176,6 +177,12 @@ std::optional<Operand> Emit::fold(BlockOp op, const std::vector<Operand>& a, Reg
   uint64_t all = mask_of(x.type);
   switch (op) {
     case BlockOp::add:
+      if (y_imm && y.bits == 0) return x;
+      if (y_imm && x.is_reg() && addends_.count(x.id())) {
+        auto [base, c] = addends_.at(x.id());
+        return add(base, b32(y.bits + static_cast<uint32_t>(c)));
+      }
+      break;
     case BlockOp::sub:
     case BlockOp::shl:
     case BlockOp::lshr:
@@ -228,6 +235,9 @@ Operand Emit::op(BlockOp op, std::initializer_list<Operand> list, RegClass type)
     if (auto it = known_.find(key); it != known_.end()) return it->second[0];
   Operand result = new_reg(type);
   push(op, nullptr, {result}, args);
+  varies({result}, args, true);
+  if (op == BlockOp::add && type == RegClass::b32 && args[1].is_imm() && !is_variable(args[0]))
+    addends_[result.id()] = {args[0], static_cast<int32_t>(args[1].bits)};
   if (keyed) {
     known_[key] = {result};
     scopes_.back().keys.push_back(std::move(key));
@@ -250,6 +260,7 @@ std::vector<Operand> Emit::form(std::string_view opcode, const std::vector<Opera
     if (g.result && g.kind != GroupKind::tied)
       for (int i = 0; i < g.count; ++i) results.push_back(new_reg(g.type));
   push(BlockOp::form, f, results, args);
+  varies(results, args, f->effect == Effect::pure);
   if (keyed) {
     known_[key] = results;
     scopes_.back().keys.push_back(std::move(key));
@@ -301,7 +312,28 @@ Operand Emit::snapshot(Operand value) {
   if (!is_variable(value)) return value;
   Operand r = new_reg(value.type);
   push(BlockOp::mov, nullptr, {r}, {value});
+  varies({r}, {}, false);
   return r;
+}
+
+uint32_t Emit::variance(Operand o) const {
+  if (!o.is_reg()) return 0;
+  if (is_variable(o)) return loops_;
+  auto it = variance_.find(o.id());
+  return it == variance_.end() ? 0 : std::min(it->second, loops_);
+}
+
+void Emit::varies(const std::vector<Operand>& results, const std::vector<Operand>& args,
+                  bool pure) {
+  uint32_t most = pure ? 0 : loops_;
+  for (const Operand& a : args) most = std::max(most, variance(a));
+  if (most)
+    for (const Operand& r : results) variance_[r.id()] = most;
+}
+
+std::pair<Operand, int32_t> Emit::apart(Operand o) const {
+  auto it = o.is_reg() ? addends_.find(o.id()) : addends_.end();
+  return it == addends_.end() ? std::pair(o, 0) : it->second;
 }
 
 bool Emit::is_open(uint32_t scope) const {
@@ -319,6 +351,7 @@ void Emit::close() {
 void Emit::control(BlockOp op, std::initializer_list<Operand> args) { push(op, nullptr, {}, args); }
 void Emit::begin_if(Operand condition) {
   control(BlockOp::if_, {condition});
+  blocks_.push_back(false);
   open();
 }
 void Emit::begin_else() {
@@ -328,6 +361,8 @@ void Emit::begin_else() {
 }
 void Emit::begin_loop(uint32_t unroll) {
   control(BlockOp::loop, {b32(unroll)});
+  blocks_.push_back(true);
+  ++loops_;
   open();
 }
 void Emit::begin_latch() {
@@ -337,6 +372,8 @@ void Emit::begin_latch() {
 }
 void Emit::end() {
   close();
+  loops_ -= blocks_.back();
+  blocks_.pop_back();
   control(BlockOp::end);
 }
 

@@ -79,6 +79,12 @@ class Emit {
   void end();
   void control(BlockOp op, std::initializer_list<Operand> args = {});
 
+  // How many loops around the present place the value may change in; 0: it is the same in all of
+  // them. Sums that begin with what changes least are computed once.
+  uint32_t variance(Operand o) const;
+  // x and c of a b32 value that was made as x + c; itself and 0.
+  std::pair<Operand, int32_t> apart(Operand o) const;
+
   // The innermost open block, and whether one is still open.
   uint32_t scope() const { return scopes_.back().id; }
   bool is_open(uint32_t scope) const;
@@ -102,6 +108,7 @@ class Emit {
               Key& out) const;
   void open();
   void close();
+  void varies(const std::vector<Operand>& results, const std::vector<Operand>& args, bool pure);
 
   BlockKernel& k_;
   uint32_t tile_ = 0, name_ = 0;
@@ -113,6 +120,10 @@ class Emit {
   };
   std::vector<Scope> scopes_{1};
   uint32_t next_scope_ = 1;
+  std::vector<bool> blocks_;  // the open ones: is it a loop?
+  uint32_t loops_ = 0;
+  std::map<RegId, uint32_t> variance_;                    // where it is not 0
+  std::map<RegId, std::pair<Operand, int32_t>> addends_;  // of b32 sums with a constant
   std::string problem_;
 };
 

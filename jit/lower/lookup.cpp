@@ -74,6 +74,7 @@ Operand selected(Emit& e, const std::vector<Operand>& entries, Operand index) {
 
 LOWER(lookup) {
   Emit& e = l.emit();
+  std::optional<Operand> book = l.codebook_at(l.arg_ref(1));
   Tile table = l.arg(1);
   DType t = l.result_type().dtype;
   const Shape& shape = l.result_type().shape;
@@ -81,14 +82,14 @@ LOWER(lookup) {
   if (shape.rank && !to) return;
   int64_t entries = table.shape[0], width = table.shape.rank == 2 ? table.shape[1] : 1;
   std::vector<Operand> index = indices(l, to, entries);
-  if (entries <= kMostSelected)
+  if (!book && entries <= kMostSelected)
     if (auto known = known_entries(l, table)) {
       std::vector<Operand> out;
       for (const Operand& i : index) out.push_back(selected(e, *known, i));
       return l.set(0, l.pack(t, out));
     }
-  ScratchArray array(l, t, entries * width);
-  store_tile(l, array, table);
+  ScratchArray array = book ? ScratchArray(l, t, *book) : ScratchArray(l, t, entries * width);
+  if (!book) store_tile(l, array, table);
   auto number = [&](int64_t r) {
     Operand at = index[static_cast<size_t>(r)];
     if (table.shape.rank == 1) return at;
@@ -98,7 +99,7 @@ LOWER(lookup) {
   std::vector<Operand> out;
   if (to) out = load_elements(l, array, *to, zero_element(t), number);
   else out.push_back(array.load(number(0)));
-  l.barrier();
+  if (!book) l.barrier();
   l.set(0, l.pack(t, out));
 }
 

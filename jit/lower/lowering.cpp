@@ -319,9 +319,11 @@ Status Lowering::run() {
   block_ = strand_;
   find_variables();
   plan_shared();
+  find_codebooks();
   find_async_memory();
   bind_params();
   fill_up();
+  fill_codebooks();
   for (pc_ = 0; pc_ < k_.code.size() && !failed_; ++pc_) lower_inst();
   place_scratch();
   if (error_) return *error_;

@@ -241,6 +241,8 @@ class Lowering {
   // are the user's.
   Operand scratch(uint32_t bytes);
   uint32_t shared_place(uint32_t value) const { return shared_place_[value]; }
+  // Where the table lies from the kernel's entry on, if it does (codebooks.cpp).
+  std::optional<Operand> codebook_at(Ref table);
 
   // --- memory (memory_view.cpp)
   const Layout* memory_layout(uint32_t value);  // of a shared tile: all dimensions, rings too
@@ -278,6 +280,8 @@ class Lowering {
   Status check_arch() const;
   void fill_up();  // guard.cpp
   void plan_shared();  // control.cpp
+  void find_codebooks();
+  void fill_codebooks();
   void find_async_memory();
   void place_scratch();
   bool runs_in_one_thread(uint32_t begin, uint32_t end) const;
@@ -298,6 +302,14 @@ class Lowering {
   std::deque<TileLayout> pool_;
   std::deque<Layout> memory_layouts_;
   std::vector<uint32_t> shared_place_;  // by value: byte offset of a shared tile
+  struct Codebook {
+    DType type;
+    std::vector<uint64_t> codes;
+    uint32_t place = 0;
+  };
+  static constexpr uint32_t kNoCodebook = ~0u;
+  std::vector<Codebook> codebooks_;
+  std::vector<uint32_t> codebook_of_;  // by value
   std::map<std::string, const TileLayout*> by_form_;
   std::map<std::pair<uint32_t, uint32_t>, std::vector<int64_t>> same_maps_;
   std::vector<int64_t> value_layout_;  // by value: index in Module::layouts, -1 none

@@ -116,6 +116,9 @@ LOWER(table) {
   const Type& type = l.result_type();
   DType t = type.dtype;
   const TileLayout* layout = layout_of_result(l);
+  // Only lookups read it, from where it is already.
+  if (layout && l.codebook_at(Ref::value(l.result_value())))
+    return l.set(0, Words(word_count(t, layout->registers), Operand::imm(0, word_class(t))));
   std::vector<Operand> entries;
   for (size_t i = 0; i < l.n_args(); ++i) entries.push_back(l.elements(t, l.arg(i).words, 1)[0]);
   if (!layout) return l.set(0, l.pack(t, {entries[0]}));

@@ -104,7 +104,7 @@ MemoryView Lowering::view_of(uint32_t value, Ref item) {
     HostExpr stride = p.strides.empty() ? row : p.strides[d];
     v.stride[d] = host_value(stride);
     v.stride_divisor[d] = host_divisor(stride);
-    row = host_apply(HostOp::mul, p.shape[d], row);
+    row = row == HostExpr::of(1) ? p.shape[d] : host_apply(HostOp::mul, p.shape[d], row);
   }
   for (size_t d = 0; d < rank; ++d) {
     v.dim.push_back(static_cast<int>(d));

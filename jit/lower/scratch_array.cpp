@@ -6,11 +6,18 @@
 
 namespace tess::jit {
 
+int64_t element_bytes(DType type) {
+  return type.is_bool() || type.bits <= 8 ? 1 : type.bits / 8;
+}
+
 ScratchArray::ScratchArray(Lowering& l, DType type, int64_t elements, uint32_t byte)
-    : l_(l), type_(type) {
-  bytes_ = type.is_bool() || type.bits <= 8 ? 1 : type.bits / 8;
+    : ScratchArray(l, type, b32(0)) {
   end_ = (byte + static_cast<uint32_t>(elements * bytes_) + 7) / 8 * 8;
   base_ = l.emit().add(l.scratch(end_), b32(byte));
+}
+
+ScratchArray::ScratchArray(Lowering& l, DType type, Operand base)
+    : l_(l), type_(type), bytes_(static_cast<int>(element_bytes(type))), base_(base) {
   word_ = bytes_ == 1 ? "u8" : bytes_ == 2 ? "b16" : std::string(class_name(word_class(type)));
 }
 

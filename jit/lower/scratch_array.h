@@ -6,10 +6,14 @@
 
 namespace tess::jit {
 
+int64_t element_bytes(DType type);  // of one element of an array
+
 class ScratchArray {
  public:
   // `byte`: where it begins within the instruction's memory; a multiple of 8.
   ScratchArray(Lowering& l, DType type, int64_t elements, uint32_t byte = 0);
+  // An array that lies at `base`, a multiple of 8, whose memory is someone else's.
+  ScratchArray(Lowering& l, DType type, Operand base);
   uint32_t end() const { return end_; }  // where another array may begin
   // Elements as Lowering::elements gives them; `index` in b32.
   void store(Operand index, Operand element);

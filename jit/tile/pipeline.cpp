@@ -269,13 +269,18 @@ class Pipeliner {
       indices.push_back({IndexKind::all, Ref::none(), Ref::none(), 0});
     return access(a.ring, indices);
   }
+  std::optional<int64_t> integer(Ref r) const {
+    if (!r.is_constant()) return {};
+    const Constant& c = out_.constants[r.index()];
+    return static_cast<int64_t>(decode_int(c.type, c.code));
+  }
   Ref scalar(Op op, DType t, Ref a, Ref b, const Loc& loc) {
     uint32_t v = value("", scalar_type(t));
     append(op, {Ref::value(v)}, {a, b}, {}, loc);
     return Ref::value(v);
   }
 
-  // The copies of the iteration whose counter is `counter`, as one group.
+  // The copies of the iteration whose counter is `counter`.
   void copies(const Pipelined& p, Ref counter, Ref use) {
     for (const Ahead& a : p.loads) {
       std::map<uint32_t, Ref> now{{k_.results(k_.code[p.loop])[0].index(), counter}};
@@ -307,6 +312,8 @@ class Pipeliner {
       Ref to = slot(a, use), source = access(from.base, indices);
       append(Op::copy_async, {}, {to, source, Ref::none()}, hints, load.loc);
     }
+  }
+  void commit(const Pipelined& p) {
     append(Op::copy_async_commit, {}, {}, {}, k_.code[p.loop].loc);
   }
 
@@ -337,7 +344,14 @@ class Pipeliner {
     for (int64_t s = 0; s + 1 < p.stages; ++s) {
       if (s) counter = scalar(Op::add, t, counter, step_, loop.loc);
       copies(p, counter, constant(dt::i32_, s));
+      commit(p);
     }
+    // Copies of iterations that there are: counter < end - distance, which cannot overflow.
+    DType counted = k_.values[k_.results(loop)[0].index()].type.dtype;
+    limit_of_copies_ = Ref::none();
+    if (auto step = integer(step_); step && *step > 0)
+      limit_of_copies_ =
+          scalar(Op::sub, counted, args[1], constant(counted, *step * (p.stages - 1)), loop.loc);
     iteration_ = value("iteration", scalar_type(dt::i32_));
     append(Op::move, {Ref::value(iteration_)}, {constant(dt::i32_, 0)}, {}, loop.loc);
   }
@@ -353,13 +367,26 @@ class Pipeliner {
         if (a.tag != AttrTag::pipeline) attrs.push_back(a);
       append(inst.op, {results.begin(), results.end()}, {args.begin(), args.end()}, attrs,
              inst.loc);
+      // All threads meet once: what was copied is there for all, and the slot that is copied to next
+      // has been read by all.
       append(Op::copy_async_wait, {}, {constant(dt::i32_, p.stages - 2)}, {}, inst.loc);
+      append(Op::barrier, {}, {}, {}, inst.loc);
       DType t = k_.values[results[0].index()].type.dtype;
-      Ref distance = scalar(Op::mul, t, step_, constant(t, p.stages - 1), inst.loc);
+      bool guarded = !limit_of_copies_.is_none();
+      if (guarded) {
+        uint32_t more = value("", scalar_type(dt::bool_));
+        append(Op::lt, {Ref::value(more)}, {results[0], limit_of_copies_}, {}, inst.loc);
+        append(Op::if_, {}, {Ref::value(more)}, {}, inst.loc);
+      }
+      std::optional<int64_t> step = integer(step_);
+      Ref distance = step ? constant(t, *step * (p.stages - 1))
+                          : scalar(Op::mul, t, step_, constant(t, p.stages - 1), inst.loc);
       Ref counter = scalar(Op::add, t, results[0], distance, inst.loc);
       Ref use = scalar(Op::add, dt::i32_, Ref::value(iteration_), constant(dt::i32_, p.stages - 1),
                        inst.loc);
       copies(p, counter, use);
+      if (guarded) append(Op::end, {}, {}, {}, inst.loc);
+      commit(p);
       return;
     }
     for (const Ahead& a : p.loads) {
@@ -393,6 +420,7 @@ class Pipeliner {
   int64_t limit_;
   std::vector<Pipelined> loops_;
   Ref step_;
+  Ref limit_of_copies_;  // none: the copies of every iteration are made
   uint32_t iteration_ = 0;
 };
 

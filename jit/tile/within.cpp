@@ -21,6 +21,30 @@ bool fits(const Kernel& k, const HostExpr& e) {
          k.values[static_cast<size_t>(t[0].value)].type.dtype == dt::i32_;
 }
 
+// The end and the step of counter + c, where it stands under the condition counter < end - d, c <= d:
+// the counter of a loop from 0 whose step divides c.
+std::optional<std::pair<HostExpr, int64_t>> behind(const Kernel& k,
+                                                   const std::vector<const Inst*>& made,
+                                                   const Inst& condition, const Inst& sum) {
+  auto value = [](Ref r) { return r.is_value() ? std::optional(r.index()) : std::nullopt; };
+  auto maker = [&](Ref r) { return value(r) ? made[*value(r)] : nullptr; };
+  if (condition.op != Op::lt || sum.op != Op::add) return {};
+  Ref counter = k.args(condition)[0];
+  const Inst *loop = maker(counter), *limit = maker(k.args(condition)[1]);
+  auto c = constant_of(k, k.args(sum)[1]);
+  if (!loop || loop->op != Op::for_ || !limit || limit->op != Op::sub || !c) return {};
+  auto args = k.args(*loop);
+  auto begin = constant_of(k, args[0]), step = args[2].is_none() ? 1 : constant_of(k, args[2]),
+       d = constant_of(k, k.args(*limit)[1]);
+  Ref end = args[1];
+  if (!(k.args(sum)[0] == counter) || !(k.args(*limit)[0] == end) || !d || *c < 0 || *c > *d ||
+      begin != 0 || !step || *step <= 0 || *c % *step)
+    return {};
+  if (auto n = constant_of(k, end)) return std::pair(HostExpr::of(*n), *step);
+  if (!value(end) || *value(end) >= k.params.size()) return {};
+  return std::pair(HostExpr{{{HostOp::param, *value(end)}}}, *step);
+}
+
 }  // namespace
 
 int64_t host_divisor(const Kernel& k, const HostExpr& e) {
@@ -231,7 +255,17 @@ Within::Within(const Kernel& k) : k_(k), known_(k.values.size()) {
         *p.lo >= -kMost && *p.hi <= kMost)
       known_[v] = Known{{}, 1, *p.lo, *p.hi};
   }
+  // Of values with one definition.
+  std::vector<const Inst*> made(k.values.size(), nullptr);
+  for (const Inst& inst : k.code)
+    for (Ref r : k.results(inst)) made[r.index()] = writers[r.index()] == 1 ? &inst : nullptr;
+  std::vector<const Inst*> conditions;  // of the open blocks; null: none that is known
   for (const Inst& inst : k.code) {
+    if (inst.op == Op::end || inst.op == Op::else_) conditions.pop_back();
+    if (op_info(inst.op).form == Form::control && inst.op != Op::end) {
+      Ref c = inst.op == Op::if_ ? k.args(inst)[0] : Ref::none();
+      conditions.push_back(c.is_value() ? made[c.index()] : nullptr);
+    }
     if (inst.n_results != 1) continue;
     uint32_t v = k.results(inst)[0].index();
     const Type& t = k.values[v].type;
@@ -239,6 +273,10 @@ Within::Within(const Kernel& k) : k_(k), known_(k.values.size()) {
     // Only where the whole value certainly fits: there nothing wraps.
     if (t.dtype != dt::i32_ && t.dtype != dt::i64_) continue;
     Maybe found = of_inst(inst);
+    for (const Inst* condition : conditions)
+      if (auto closer = condition ? behind(k, made, *condition, inst) : std::nullopt)
+        if (divides(closer->second, closer->first))
+          found = Known{closer->first, closer->second, 0, 0};
     if (!found || found->lo < -kMost || found->hi > kMost) continue;
     if (found->end) {
       bool block = inst.op == Op::block_x || inst.op == Op::block_y || inst.op == Op::block_z;

@@ -153,7 +153,7 @@ kernel f(n: i32, m: i64, s: f32, x: in f16[n] aligned(2), w: in u4[n] list(2), y
   }
   LaunchFacts all = aligned_facts(k);
   CHECK(all.alignment.size() == k.params.size());
-  CHECK(all.divisor[0] == kMostDivisor);
+  CHECK(all.divisor[0] == kWholeTiles);
 }
 
 TEST_CASE("device memory ends where host memory does") {

@@ -154,7 +154,7 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
       ->type_name("STEP");
   jit_options(emit_app, emit.jit, emit.arch, emit.level, emit.guard);
   emit_app
-      ->add_option("--facts", emit.facts, "of the launch: aligned (everything divides by 16), none")
+      ->add_option("--facts", emit.facts, "of the launch: aligned (addresses divide by 16, numbers by 128), none")
       ->check(CLI::IsMember({"aligned", "none"}))
       ->capture_default_str();
   emit_app->add_flag("--time", emit.time, "say how long each step took");

@@ -1,0 +1,208 @@
+// What the machine code of every sample and library kernel may need at most: registers, shared
+// memory, narrow accesses of global memory; no spills. And what the main loops are made of.
+#include <doctest/doctest.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "code_facts_harness.h"
+
+using namespace tess;
+using namespace tess::test;
+using jit::Backend;
+
+namespace {
+
+constexpr int kArchs[] = {80, 89, 901};
+
+// A line of code_facts.txt.
+struct Bound {
+  Program program;
+  bool others = false;  // `*`: all constants without a line of their own
+  int least = 80;       // architecture
+  uint32_t registers = 0;
+  int64_t shared = 0;
+  int narrow = 0;
+  bool spills = false;
+};
+
+std::vector<Bound> read_bounds() {
+  std::ifstream in(TESS_SOURCE_ROOT "/tests/unit/code_facts.txt");
+  REQUIRE(in);
+  std::vector<Bound> out;
+  for (std::string line; std::getline(in, line);) {
+    line.resize(std::min(line.size(), line.find('#')));
+    std::istringstream words(line);
+    Bound b;
+    if (!(words >> b.program.file)) continue;
+    bool read = bool(words >> b.program.kernel >> b.least >> b.registers >> b.shared >> b.narrow);
+    REQUIRE_MESSAGE(read, line);
+    for (std::string word; words >> word;) {
+      if (word == "*") b.others = true;
+      else if (word == "spills") b.spills = true;
+      else b.program.constants.push_back(parse_constants(word).at(0));
+    }
+    out.push_back(std::move(b));
+  }
+  return out;
+}
+
+// Whether this kernel spills on this architecture.
+bool check(const Program& p, const Bound& b, int arch, Backend backend) {
+  std::string what = fmt::format("{} sm_{} {}", print_program(p), arch, jit::backend_name(backend));
+  CAPTURE(what);
+  auto c = machine_code(p, arch, backend);
+  if (!c) {
+    FAIL_CHECK(c.error().message);
+    return false;
+  }
+  CHECK(c->use.registers <= b.registers);
+  CHECK(c->shared <= b.shared);
+  CHECK(narrow_accesses(c->sass) <= b.narrow);
+  if (!b.spills) CHECK(spills(*c) == 0);
+  return spills(*c) > 0;
+}
+
+const Bound* bound_of(const std::vector<Bound>& bounds, const Program& p) {
+  const Bound* any = nullptr;
+  for (const Bound& b : bounds) {
+    if (p.file != b.program.file || p.kernel != b.program.kernel) continue;
+    if (!b.others && p.constants == b.program.constants) return &b;
+    if (b.others) any = &b;
+  }
+  return any;
+}
+
+// Within 10 % or 4 instructions.
+bool agree(int a, int b) { return std::abs(a - b) <= std::max(4, std::max(a, b) / 10); }
+
+LoopCode product_loop(const Program& p, Backend backend) {
+  auto c = machine_code(p, 80, backend);
+  REQUIRE_MESSAGE(c, (c ? std::string() : c.error().message));
+  CHECK(spills(*c) == 0);
+  auto loop = main_loop(c->sass, "HMMA");
+  REQUIRE(loop);
+  return *loop;
+}
+
+}  // namespace
+
+TEST_CASE("every sample and library kernel is assembled and stays within its bounds") {
+  if (ptxas_path().empty()) return;
+  std::vector<Bound> bounds = read_bounds();
+  for (const Bound& b : bounds) {
+    if (b.others) continue;
+    bool spilt = false;
+    for (int arch : kArchs)
+      if (arch >= b.least) spilt |= check(b.program, b, arch, Backend::nvptx);
+    CHECK_MESSAGE(spilt == b.spills, print_program(b.program));
+  }
+  for (const Program& p : all_programs(false)) {
+    bool there = bound_of(bounds, p) != nullptr;
+    CHECK_MESSAGE(there, "no line in code_facts.txt: " << print_program(p));
+  }
+}
+
+TEST_CASE("long: so it does with the constants of every golden test, through both back ends") {
+  if (ptxas_path().empty()) return;
+  std::vector<Bound> bounds = read_bounds();
+  for (const Program& p : all_programs(true)) {
+    const Bound* b = bound_of(bounds, p);
+    if (!b) continue;
+    for (int arch : kArchs)
+      for (Backend backend : {Backend::nvptx, Backend::nvrtc})
+        if (arch >= b->least && (backend == Backend::nvptx || nvrtc_there()))
+          check(p, *b, arch, backend);
+  }
+}
+
+TEST_CASE("the f16 product's main loop: asynchronous copies, ldmatrix, mma, and little else") {
+  if (ptxas_path().empty()) return;
+  struct Case {
+    Constants constants;
+    int hmma_per_ldsm, other_percent;
+  };
+  // A warp's 64x64 part needs 8 matrix loads for 32 products; its 32x32 part 4 for 8. What is neither
+  // copy, matrix load nor product is the same for a step of 32 as for one of 64, so shows twice as
+  // much: addresses of the copies, and two slots of a ring of three.
+  const Case cases[] = {
+      {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}}, 4, 35},
+      {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "32"}}, 4, 40},
+      {{{"T", "f16"}}, 2, 65},
+  };
+  for (const Case& want : cases) {
+    Program p{"stdlib/matmul.vmasm", "matmul", want.constants};
+    CAPTURE(print_program(p));
+    std::map<Backend, LoopCode> loops;
+    for (Backend backend : {Backend::nvptx, Backend::nvrtc}) {
+      if (backend == Backend::nvrtc && !nvrtc_there()) continue;
+      LoopCode l = loops[backend] = product_loop(p, backend);
+      CAPTURE(l.all);
+      CHECK(l.ldgsts > 0);
+      CHECK(l.ldgsts == l.ldgsts_16);
+      CHECK(l.ldsm == l.ldsm_x4);
+      CHECK(l.hmma >= want.hmma_per_ldsm * l.ldsm);
+      CHECK(l.other() * 100 <= want.other_percent * l.all);
+      CHECK(l.convert == 0);
+      CHECK(l.local == 0);
+    }
+    if (loops.size() < 2) continue;
+    const LoopCode &a = loops[Backend::nvptx], &b = loops[Backend::nvrtc];
+    CHECK(a.hmma == b.hmma);
+    CHECK(a.ldsm == b.ldsm);
+    CHECK(a.ldgsts == b.ldgsts);
+    CHECK(agree(a.all, b.all));
+  }
+}
+
+// Run by hand, -ns -tc='report: *': the lines that tests/bench/results/code_facts.md is made of.
+TEST_CASE("report: every kernel's code" * doctest::skip()) {
+  if (ptxas_path().empty()) return;
+  auto chosen = [](const char* variable, const std::string& text) {
+    const char* only = std::getenv(variable);
+    return !only || text.find(only) != std::string::npos;
+  };
+  for (const Program& p : all_programs(std::getenv("CODE_DIRECTIVES") != nullptr))
+    for (int arch : kArchs)
+      for (Backend b : {Backend::nvptx, Backend::nvrtc}) {
+        std::string where = fmt::format("sm_{} {}", arch, jit::backend_name(b));
+        if (!chosen("CODE_ONLY", print_program(p)) || !chosen("CODE_WHERE", where)) continue;
+        if (b == Backend::nvrtc && !nvrtc_there()) continue;
+        auto c = machine_code(p, arch, b);
+        if (!c) fmt::print("{} {}: refused: {}\n", print_program(p), where, c.error().message);
+        else
+          fmt::print("{} {}: {} registers, {} shared, {} local, {} narrow, {} instructions\n",
+                     print_program(p), where, c->use.registers, c->shared, spills(*c),
+                     narrow_accesses(c->sass), c->sass.code.size());
+        std::fflush(stdout);
+      }
+}
+
+TEST_CASE("report: loops of products" * doctest::skip()) {
+  if (ptxas_path().empty()) return;
+  const Constants big = {{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}};
+  for (const Program& p : {Program{"stdlib/matmul.vmasm", "matmul", {{"T", "f16"}}},
+                           Program{"stdlib/matmul.vmasm", "matmul", big},
+                           Program{"stdlib/matmul_a16w.vmasm", "matmul_a16w", {}},
+                           Program{"stdlib/matmul_a16w_packed.vmasm", "matmul_a16w_packed", {}}})
+    for (Backend b : {Backend::nvptx, Backend::nvrtc}) {
+      if (b == Backend::nvrtc && !nvrtc_there()) continue;
+      auto c = machine_code(p, 80, b);
+      REQUIRE(c);
+      auto l = main_loop(c->sass, "HMMA");
+      if (!l) {
+        fmt::print("{} {}: no loop\n", print_program(p), jit::backend_name(b));
+        continue;
+      }
+      fmt::print(
+          "{} {}: {} registers; loop of {}: {} HMMA, {} LDSM, {} LDGSTS, {} other ({} %), {} "
+          "conversions\n",
+          print_program(p), jit::backend_name(b), c->use.registers, l->all, l->hmma, l->ldsm,
+          l->ldgsts, l->other(), l->other() * 100 / l->all, l->convert);
+    }
+}
