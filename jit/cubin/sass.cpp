@@ -26,7 +26,8 @@ const OpRow* find_op(uint16_t code) {
     if (r.code == code) return &r;
   return nullptr;
 }
-constexpr uint16_t kBranch = 0x147, kNop = 0x118;
+constexpr uint16_t kBranch = 0x147, kNop = 0x118, kMultiplyAdd = 0x024;
+constexpr uint64_t kZeroRegister = 255;
 constexpr std::string_view kSized[] = {"LDG", "STG", "LDS", "STS", "LDL", "STL", "LDGSTS"};
 
 template <class T>
@@ -45,6 +46,7 @@ SassInst decode(uint64_t low, uint64_t high, uint32_t address, int sm) {
   i.address = address;
   i.code = low & 0x1ff;
   i.guarded = ((low >> 12) & 7) != 7;
+  i.copies = i.code == kMultiplyAdd && ((low >> 24) & 0xff) == kZeroRegister;
   const OpRow* row = find_op(i.code);
   std::string_view name = row ? row->name : "";
   if (std::find(std::begin(kSized), std::end(kSized), name) != std::end(kSized)) {
@@ -87,7 +89,7 @@ std::string_view sass_name(const SassInst& i) {
 }
 SassClass sass_class(const SassInst& i) {
   const OpRow* row = find_op(i.code);
-  return row ? row->c : SassClass::other;
+  return i.copies ? SassClass::move : row ? row->c : SassClass::other;
 }
 
 int SassKernel::count(std::string_view name, size_t from, size_t to) const {

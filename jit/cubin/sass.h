@@ -36,6 +36,7 @@ struct SassInst {
   uint16_t code = 0;     // low nine bits
   uint8_t bytes = 0;     // per thread: LDG STG LDS STS LDL STL LDGSTS; matrices of LDSM, STSM
   bool guarded = false;  // under a predicate
+  bool copies = false;   // IMAD of a zero: ptxas moves registers so
   int64_t target = -1;   // of BRA, an address
 };
 std::string_view sass_name(const SassInst& i);  // "LDG"; "?" if unknown

@@ -311,6 +311,59 @@ Words fp8_by_bytes(Lowering& l, DType from, const Words& words,
   return out;
 }
 
+// Integers to bytes. A signed field's sign bit is flipped, so that it is v + 2^(N-1), and what is
+// missing to v + 128 added, which carries nothing.
+Words ints_to_bytes(Lowering& l, DType from, const Words& words, int64_t n,
+                    const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  if (from.bits == 8) return bytes_in_order(l, words, order);
+  uint32_t field = ((1u << from.bits) - 1) * 0x01010101, half = 1u << (from.bits - 1);
+  BitStream stream(l, words, n * from.bits);
+  Words sources;
+  std::vector<int64_t> places;
+  for (int64_t r : order) {
+    // The byte that begins with the field.
+    BitStream::Byte b = stream.top_byte(r * from.bits, 8);
+    size_t at = 0;
+    while (at < sources.size() && !(sources[at] == b.word)) ++at;
+    if (at == sources.size()) sources.push_back(b.word);
+    places.push_back(static_cast<int64_t>(at) * 4 + b.number);
+  }
+  Words out;
+  for (const Operand& w : bytes_in_order(l, sources, places)) {
+    if (!from.is_signed()) {
+      out.push_back(e.and_(w, b32(field)));
+      continue;
+    }
+    Operand x = e.form1("lop3.b32", {w, b32(field), b32(half * 0x01010101), b32(kAndXor)});
+    x = e.add(x, b32((0x80 - half) * 0x01010101));
+    out.push_back(e.xor_(x, b32(0x80808080)));
+  }
+  return out;
+}
+
+// f16 or f32 to bytes of e4m3 or e5m2, two at a time.
+Words to_fp8(Lowering& l, DType to, DType from, const Words& words,
+             const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  std::string opcode = std::string("cvt.rn.satfinite.") + (to.exp == 4 ? "e4m3x2." : "e5m2x2.") +
+                       (from == dt::f32_ ? "f32" : "f16x2");
+  auto pair = [&](int64_t low, int64_t high) {
+    if (from == dt::f32_)
+      return e.form1(opcode, {words[static_cast<size_t>(high)], words[static_cast<size_t>(low)]});
+    Operand a = words[static_cast<size_t>(low / 2)], b = words[static_cast<size_t>(high / 2)];
+    if (!(low % 2 == 0 && high == low + 1))
+      a = e.form1("prmt.b32", {a, b, b32((low % 2 ? 0x32u : 0x10u) | (high % 2 ? 0x7600u : 0x5400u))});
+    return e.form1(opcode, {a});
+  };
+  Words out;
+  for (size_t r = 0; r < order.size(); r += 4) {
+    auto at = [&](size_t i) { return order[std::min(r + i, order.size() - 1)]; };
+    out.push_back(e.join(pair(at(0), at(1)), pair(at(2), at(3))));
+  }
+  return out;
+}
+
 // Through another packed type.
 std::optional<Words> by_way_of(Lowering& l, DType to, DType over, DType from, const Words& words,
                                int64_t n, const std::vector<int64_t>& order) {
@@ -343,6 +396,12 @@ std::optional<Words> cast_packed(Lowering& l, DType to, DType from, const Words&
   if (small_int && from.bits == 8 && to == dt::f32_) return bytes_to_f32(l, from, words, order);
   if (small_int && to_half) return ints_to_half(l, to, from, words, n, order);
   if (small_int && to == dt::f32_) return ints_to_f32(l, from, words, n, order);
+  if (small_int && (to == dt::i8_ || to == dt::u8_)) return ints_to_bytes(l, from, words, n, order);
+  if ((to == dt::e4m3_ || to == dt::e5m2_) && l.has_arch(89)) {
+    if (from == dt::f16_ || from == dt::f32_) return to_fp8(l, to, from, words, order);
+    if (small_int || from.is_small_float()) return by_way_of(l, to, dt::f16_, from, words, n, order);
+    if (from == dt::bf16_) return by_way_of(l, to, dt::f32_, from, words, n, order);
+  }
   if (!from.is_small_float()) return {};
   bool fp8 = from == dt::e4m3_, converts = fp8 && l.has_arch(89);
   if (to == dt::f16_) {

@@ -43,6 +43,8 @@ enum Operation {
   kOver,
   kLocalTimes,
   kLocalUnder,
+  kPaired,
+  kUnpaired,
   kMemory
 };
 
@@ -156,6 +158,61 @@ LayoutId Pool::local_under(const std::vector<int64_t>& part, LayoutId id) {
   });
 }
 
+namespace {
+
+size_t first_register(const Layout& l) {
+  size_t i = 0;
+  while (i < l.digits.size() && l.digits[i].label != Label::reg) ++i;
+  return i;
+}
+std::vector<int64_t> times(std::vector<int64_t> v, int64_t n) {
+  for (int64_t& x : v) x *= n;
+  return v;
+}
+
+}  // namespace
+
+LayoutId Pool::paired(LayoutId id, int64_t distance) {
+  return memo(kPaired, id, {distance}, [&]() -> LayoutId {
+    Layout l = at(id);
+    size_t i = first_register(l);
+    if (i == l.digits.size() || !l.bits.identity()) return kNoLayout;
+    Digit run = l.digits[i];
+    if (run.size % (2 * distance) || all_zero(run.out)) return kNoLayout;
+    l.digits[i] = {Label::reg, 0, run.size / distance, times(run.out, distance)};
+    l.digits.insert(l.digits.begin() + static_cast<ptrdiff_t>(i) + 1,
+                    {Label::reg, 0, distance, run.out});
+    return add(canonical_layout(std::move(l)));
+  });
+}
+
+LayoutId Pool::unpaired(LayoutId id, int64_t distance) {
+  return memo(kUnpaired, id, {distance}, [&]() -> LayoutId {
+    Layout l = at(id);
+    size_t i = first_register(l);
+    if (i + 1 >= l.digits.size() || !l.bits.identity()) return kNoLayout;
+    Digit far = l.digits[i], near = l.digits[i + 1];
+    if (far.size % 2 || near.label != Label::reg || near.size != distance ||
+        far.out != times(near.out, distance))
+      return kNoLayout;
+    std::swap(l.digits[i], l.digits[i + 1]);
+    return add(canonical_layout(std::move(l)));
+  });
+}
+
+std::pair<LayoutId, LayoutId> Pool::taken_apart(LayoutId from, LayoutId to) {
+  const Layout& l = at(from);
+  size_t i = first_register(l);
+  int64_t apart = i < l.digits.size() ? l.digits[i].out.back() : 1;
+  if (apart < 2 || l.shape.back() % apart || at(to).shape != l.shape) return {from, to};
+  Shape shape;
+  for (size_t d = 0; d + 1 < l.shape.size(); ++d) shape.push(l.shape[d]);
+  if (!shape.push(l.shape.back() / apart) || !shape.push(apart)) return {from, to};
+  LayoutId a = reshaped(from, shape), b = reshaped(to, shape);
+  if (a == kNoLayout || b == kNoLayout) return {from, to};
+  return {a, b};
+}
+
 int64_t Pool::registers(LayoutId id) {
   auto [it, fresh] = registers_.try_emplace(id, 1);
   if (fresh)
@@ -234,6 +291,15 @@ bool threads_agree(const Layout& a, const Layout& b) {
 
 }  // namespace
 
+int64_t Pool::through_shared(LayoutId from, LayoutId to, int bits) {
+  int64_t best = kImpossible;
+  int rank = static_cast<int>(at(from).shape.size());
+  for (int d = std::max(0, rank - 2); d < rank; ++d)
+    best = std::min(best, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier +
+                              kLatency);
+  return best;
+}
+
 MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
   if (from == to) return {};
   uint64_t key = static_cast<uint64_t>(from) << 36 | static_cast<uint64_t>(to) << 8 |
@@ -253,11 +319,9 @@ MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
     m.where = Move::shared;
   }
   if (m.where >= Move::shared) {
-    int rank = static_cast<int>(at(from).shape.size());
-    m.cost = kImpossible;
-    for (int d = std::max(0, rank - 2); d < rank; ++d)
-      m.cost = std::min(
-          m.cost, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier + kLatency);
+    m.cost = through_shared(from, to, bits);
+    auto [a, b] = taken_apart(from, to);
+    if (a != from) m.cost = std::min(m.cost, through_shared(a, b, bits));
   }
   return moves_[key] = m;
 }

@@ -38,6 +38,41 @@ int floor_power(int64_t v) {
   return v < 1 ? 1 : static_cast<int>(std::bit_floor(static_cast<uint64_t>(v)));
 }
 
+// The distance at which a cast makes the pairs of a value, followed back through instructions that
+// keep elements in their registers.
+int64_t packed_distance(const Kernel& k, Ref value, uint32_t before) {
+  for (uint32_t pc = before; value.is_value() && pc-- > 0;) {
+    const Inst& inst = k.code[pc];
+    auto results = k.results(inst);
+    if (results.size() != 1 || results[0] != value) continue;
+    auto args = k.args(inst);
+    switch (op_info(inst.op).rule) {
+      case Rule::cast_:
+        if (!args[0].is_value()) return 1;
+        return pair_distance(k.values[args[0].index()].type.dtype,
+                             k.values[value.index()].type.dtype);
+      case Rule::same_:
+      case Rule::broadcast_:
+      case Rule::reshape_:
+      case Rule::squeeze_:
+      case Rule::unsqueeze_: {
+        // The operand that is no smaller than the result.
+        Ref next = Ref::none();
+        for (Ref a : args)
+          if (next.is_none() && a.is_value() &&
+              k.values[a.index()].type.shape.elements() ==
+                  k.values[value.index()].type.shape.elements())
+            next = a;
+        value = next;
+        break;
+      }
+      default:
+        return 1;
+    }
+  }
+  return 1;
+}
+
 Shape broadcast_of(const Shape& a, const Shape& b) {
   Shape r = a.rank >= b.rank ? a : b;
   const Shape& s = a.rank >= b.rank ? b : a;
@@ -49,6 +84,11 @@ Shape broadcast_of(const Shape& a, const Shape& b) {
 }
 
 }  // namespace
+
+int64_t pair_distance(DType from, DType to) {
+  bool whole = from.is_int() && (from.bits == 1 || from.bits == 2 || from.bits == 4);
+  return whole && (to == dt::f16_ || to == dt::bf16_) ? 16 / from.bits : 1;
+}
 
 int64_t constant_of(const Kernel& k, Ref r) {
   const Constant& c = k.constants[r.index()];
@@ -160,8 +200,13 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
       };
       Type a = shape_of(0), b = shape_of(1);
       DType acc = k_.values[k_.results(inst)[0].index()].type.dtype;
-      if (auto form = mma_form(a.dtype, b.dtype, acc, target_.sm))
-        for (MmaFragments& f : mma_fragments(*form, a.shape, b.shape, r.warps)) {
+      if (auto form = mma_form(a.dtype, b.dtype, acc, target_.sm)) {
+        std::vector<MmaFragments> all = mma_fragments(*form, a.shape, b.shape, r.warps);
+        int64_t apart = packed_distance(k_, k_.args(inst)[1], pc);
+        if (apart > 1)
+          for (MmaFragments& f : mma_fragments(*form, a.shape, b.shape, r.warps, apart))
+            all.push_back(std::move(f));
+        for (MmaFragments& f : all) {
           Mode m;
           LayoutId la = pool_.add(f.a), lb = pool_.add(f.b), lc = pool_.add(f.c);
           for (const Slot& s : r.slots)
@@ -171,6 +216,7 @@ std::vector<Relation> Relations::all(const KernelInfo& info, const std::vector<L
           m.operand[1] = lb;
           r.fragments.push_back(std::move(m));
         }
+      }
     }
     if (op.rule == Rule::wgmma_) {
       for (Slot& s : r.slots) s.in_flight = s.result || s.place.arg == 2;
@@ -266,6 +312,26 @@ void Relations::elementwise(const Request& q) {
   if (f != kNoLayout) elementwise_over(q, f);
 }
 
+// The result may have its registers in another order than the operand. Pairs out of neighbours cost
+// three eighths of an instruction more per element.
+void Relations::casting(const Request& q) {
+  size_t first = q.out.size();
+  elementwise(q);
+  if (q.r.slots.size() != 2) return;
+  const Slot &a = q.r.slots[0], &b = q.r.slots[1];
+  int64_t apart = pair_distance(a.type.dtype, b.type.dtype);
+  if (apart == 1) return;
+  for (size_t i = first; i < q.out.size(); ++i) q.out[i].cost += work(q.layout) * 3 / 8;
+  LayoutId other = q.r.slots[q.slot].result ? pool_.unpaired(q.layout, apart)
+                                            : pool_.paired(q.layout, apart);
+  if (other == kNoLayout) return;
+  Mode m = blank(q);
+  m.layout[q.slot] = q.layout;
+  m.layout[1 - q.slot] = other;
+  m.cost = work(q.layout);
+  q.out.push_back(std::move(m));
+}
+
 std::vector<Mode> Relations::whole_modes(const Relation& r) {
   std::vector<Mode> out;
   const Inst& inst = k_.code[r.pc];
@@ -318,7 +384,6 @@ void Relations::modes(const Relation& r, uint32_t slot, LayoutId layout, std::ve
   Request q{r, inst, op, slot, layout, out};
   switch (op.rule) {
     case Rule::broadcast_:
-    case Rule::cast_:
     case Rule::bitcast_:
     case Rule::written_:
     case Rule::table_:
@@ -329,6 +394,8 @@ void Relations::modes(const Relation& r, uint32_t slot, LayoutId layout, std::ve
     case Rule::atomic_:
     case Rule::red_async_:
       return elementwise(q);
+    case Rule::cast_:
+      return casting(q);
     case Rule::same_:
       if (!op.requires_attr(AttrTag::layout)) return elementwise(q);
       if (!r.slots[slot].result) {  // relayout

@@ -57,6 +57,10 @@ struct Relation {
   std::vector<Mode> fragments;   // mma and wgmma on tensor cores
 };
 
+// How far apart in registers two elements are best that become one pair of halves: fields of
+// `from` 16 bits apart are widened where they are. 1 where that gains nothing.
+int64_t pair_distance(DType from, DType to);
+
 int64_t constant_of(const Kernel& k, Ref r);  // of an integer constant
 // The dimension an instruction works on: its `dim`, or `otherwise` (negative: from the last).
 int dim_of(const Kernel& k, const Inst& inst, int rank, int otherwise);
@@ -98,6 +102,7 @@ class Relations {
   };
   Mode blank(const Request& q) const;
   void elementwise(const Request& q);
+  void casting(const Request& q);
   void elementwise_over(const Request& q, LayoutId full);
   void memory_cost(const Request& q, Mode& mode);
   void reduction(const Request& q);

@@ -56,6 +56,26 @@ Result<Layout> tiled(const Layout& warps, const Shape& shape, int64_t rows, int6
   return product(warps, inner);
 }
 
+// Pieces of `atom` with their columns `stride` apart; the places between two columns are divided
+// among `wn` warps.
+Result<Layout> interleaved(int64_t wm, int64_t wn, int64_t copies, bool warp_rows, int64_t rows,
+                           int64_t columns, int64_t stride, const Layout& atom) {
+  Layout between;
+  int64_t share = stride / wn;
+  between.shape = {warp_rows ? wm : 1, 1, stride};
+  between.offset = {0, 0, 0};
+  between.digits.push_back(digit(Label::reg, share, 3, 2, 1));
+  between.digits.push_back(digit(Label::warp, wn, 3, 2, share));
+  between.digits.push_back(digit(Label::warp, wm, 3, warp_rows ? 0 : -1, 1));
+  between.digits.push_back(digit(Label::warp, copies, 3, -1, 0));
+  TESS_TRY(between, canonical_layout(std::move(between)));
+  TESS_TRY(Layout local, spread(Label::reg, {rows, columns}));
+  TESS_TRY(Layout pieces, product(local, atom));
+  TESS_TRY(pieces, unsqueeze(pieces, 2));
+  TESS_TRY(Layout all, product(between, pieces));
+  return reshape(all, {all.shape[0], all.shape[1] * stride});
+}
+
 }  // namespace
 
 std::vector<int> row_order(int rank, int fastest) {
@@ -132,10 +152,10 @@ std::optional<MmaForm> mma_form(DType a, DType b, DType acc, Sm sm) {
 }
 
 std::vector<MmaFragments> mma_fragments(const MmaForm& form, const Shape& a, const Shape& b,
-                                        int warps) {
+                                        int warps, int64_t stride) {
   std::vector<MmaFragments> all;
   int64_t m = a[a.rank - 2], k = a[a.rank - 1], n = b[b.rank - 1];
-  if (m % form.m || n % form.n || k % form.k) return all;
+  if (m % form.m || n % (form.n * stride) || k % form.k || (stride > 1 && a.rank != 2)) return all;
   auto fa = named_atom(form.a), fb = named_atom(form.b), fc = named_atom(form.c);
   if (!fa || !fb || !fc) return all;
   int64_t rows = m / form.m, columns = n / form.n, steps = k / form.k, batch = 1;
@@ -150,6 +170,16 @@ std::vector<MmaFragments> mma_fragments(const MmaForm& form, const Shape& a, con
   for (int64_t wm = most; wm >= 1; --wm) {
     int64_t wn = most / wm, copies = warps / most;
     if (most % wm || rows % wm || columns % wn) continue;
+    if (stride > 1) {
+      if (stride % wn) continue;
+      auto ga = warp_grid(wm, wn, copies, true, false);
+      auto lb = interleaved(wm, wn, copies, false, steps, columns / stride, stride, *fb),
+           lc = interleaved(wm, wn, copies, true, rows / wm, columns / stride, stride, *fc);
+      if (!ga || !lb || !lc) continue;
+      if (auto la = tiled(*ga, a, rows / wm, steps, *fa))
+        all.push_back({std::move(*la), std::move(*lb), std::move(*lc), rows / wm * (columns / wn) * steps});
+      continue;
+    }
     auto ga = warp_grid(wm, wn, copies, true, false), gb = warp_grid(wm, wn, copies, false, true),
          gc = warp_grid(wm, wn, copies, true, true);
     if (!ga || !gb || !gc) continue;

@@ -41,9 +41,11 @@ struct MmaFragments {
   Layout a, b, c;
   int64_t products = 0;  // instructions per warp
 };
-// One for each grid of warps that divides the tile. Empty if the tile is none of such pieces.
+// One for each grid of warps that divides the tile. Empty if the tile is none of such pieces. With a
+// stride, the columns of one product are that far apart in b and c, and each warp takes some of the
+// places between two of them.
 std::vector<MmaFragments> mma_fragments(const MmaForm& form, const Shape& a, const Shape& b,
-                                        int warps);
+                                        int warps, int64_t stride = 1);
 // Likewise for wgmma, whose B is in shared memory: A in registers and the accumulator, warpgroups
 // over rows or columns.
 std::vector<MmaFragments> wgmma_fragments(DType a_type, const Shape& a, const Shape& c, int warps);
