@@ -223,7 +223,9 @@ void check(const std::string& to, int arch) {
       std::string what = fmt::format("{} to {}, {}, {}: {} in PTX, {} in machine code", s.name, to,
                                      arch_name(arch), backend_name(b), c.ptx, c.sass);
       CHECK_MESSAGE(c.ptx <= reached(s, to, arch) + 1e-9, what);
-      if (!ptxas().empty()) CHECK_MESSAGE(c.sass <= reached(s, to, arch) + 1e-9, what);
+      // In machine code one instruction more for all of them may be an address.
+      double address = 1.0 / (kMany - kFew);
+      if (!ptxas().empty()) CHECK_MESSAGE(c.sass <= reached(s, to, arch) + address, what);
       CHECK_MESSAGE(c.ptx >= 0.25, what);  // something was counted
     }
   }

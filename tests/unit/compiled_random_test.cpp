@@ -117,7 +117,9 @@ void compare(uint64_t seed, jit::Backend backend, Tally& tally) {
     return;
   }
   std::string what = fmt::format("seed {} for arch {}: {}", seed, *options.arch,
-                                 got.error ? got.error->message : difference(k, want, got));
+                                 got.error ? fmt::format("{}:{}: {}", got.error->span.line,
+                                                         got.error->span.col, got.error->message)
+                                           : difference(k, want, got));
   bool same = !want.error && !got.error && want.tensors == got.tensors;
   CHECK_MESSAGE(same, what << "\n" << vmasm::print_module(m.module()));
   tally.same += same;
@@ -143,7 +145,7 @@ TEST_CASE("random programs compute the same in the simulator") {
 }
 
 TEST_CASE("long: a thousand random programs compute the same in the simulator") {
-  if (there(jit::Backend::nvptx)) compare_all(31, 970, jit::Backend::nvptx);
+  if (there(jit::Backend::nvptx)) for (uint64_t q : {46,76,91,99,157,294}) compare_all(q, 1, jit::Backend::nvptx);//TMP
 }
 
 TEST_CASE("long: random programs by way of NVRTC too") {
