@@ -191,7 +191,8 @@ Operand load_bits(Lowering& l, Operand element, const MemoryView& v, const std::
   return e.form1("shr.u32", {e.snapshot(value), shift});
 }
 
-// The same, written: the 32-bit word it lies in is exchanged as long as others change it.
+// The same, written: its bits of the 32-bit word are cleared and set, each by one reduction, so that
+// others may write the word's other bits at the same time.
 void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code) {
   Emit& e = l.emit();
   uint32_t bits = static_cast<uint32_t>(memory_bits(v.type));
@@ -215,19 +216,9 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
     Operand shift = e.shl(low, 3);
     Operand new_bits = e.form1("shl.b32", {value, shift});
     Operand changed = e.form1("shl.b32", {keep, shift});
-    std::string space = space_word(v);
-    Operand seen = e.variable(RegClass::b32, "seen");
-    // A plain read would race with the others' exchanges.
-    e.assign(seen, global ? e.form1("ld.relaxed.gpu.global.b32", {word, b32(0)})
-                          : e.form1("atom.relaxed.cta.shared.or.b32", {word, b32(0), b32(0)}));
-    e.begin_loop();
-    Operand was = e.snapshot(seen);
-    Operand next = e.or_(e.and_(was, e.not_(changed)), new_bits);
-    e.assign(seen,
-             e.form1(fmt::format("atom.relaxed.gpu.{}.cas.b32", space), {word, b32(0), was, next}));
-    e.control(BlockOp::break_if, {e.eq(seen, was)});
-    e.begin_latch();
-    e.end();
+    std::string place = global ? "gpu.global" : "cta.shared";
+    e.form(fmt::format("red.relaxed.{}.and.b32", place), {word, b32(0), e.not_(changed)});
+    e.form(fmt::format("red.relaxed.{}.or.b32", place), {word, b32(0), new_bits});
     if (part) e.end();
   }
 }
@@ -252,6 +243,10 @@ void report_outside(Lowering& l, const AccessPlan& plan, Addresser& where, Opera
 }
 
 }  // namespace
+
+bool in_whole_bytes(Lowering& l, const Part& part, const TileLayout& layout) {
+  return plan_access(l, part, layout, false).unit != 0;
+}
 
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad) {
   Emit& e = l.emit();

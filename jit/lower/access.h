@@ -62,6 +62,9 @@ int64_t storage_run(const MemoryView& v, int d);
 // By ldmatrix, where layout and memory allow it (fragment_load.cpp).
 std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like);
 
+// Whether no thread's access shares a byte with another's.
+bool in_whole_bytes(Lowering& l, const Part& part, const TileLayout& layout);
+
 std::string cache_words(const Lowering& l);
 Words load_part(Lowering& l, const Part& part, const Tile& like, const Tile* mask, uint64_t pad);
 // `writer`: who stores, if not the first of those that hold a copy.

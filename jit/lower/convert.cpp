@@ -62,6 +62,16 @@ std::optional<std::pair<Tile, const TileLayout*>> taken_apart(Lowering& l, const
   return std::pair(split, l.intern(*other));
 }
 
+Words exchange(Lowering& l, const Tile& t, const TileLayout& to);
+
+// Elements that share bytes with those of other threads go as a byte each.
+Words exchange_as_bytes(Lowering& l, const Tile& t, const TileLayout& to) {
+  Tile bytes = t;
+  bytes.type = dt::u8_;
+  bytes.words = l.pack(dt::u8_, l.elements(t.type, t.words, t.elements()));
+  return l.pack(t.type, l.elements(dt::u8_, exchange(l, bytes, to), to.registers));
+}
+
 // Through shared memory, in the order that both layouts find the least conflicts in.
 Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   if (auto split = taken_apart(l, t, to)) return exchange(l, split->first, *split->second);
@@ -81,14 +91,16 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   v.root = ~0u;
   v.memory = l.keep(std::move(*rows));
   v.alignment = 128;
-  int64_t bytes = (extent_of(*v.memory) * bits + 7) / 8;
-  v.base = l.scratch(static_cast<uint32_t>((bytes + 3) / 4 * 4));
   for (int d = 0; d < t.shape.rank; ++d) {
     v.dim.push_back(d);
     v.extent.push_back(b32(static_cast<uint64_t>(t.shape[d])));
     v.start.push_back(b32(0));
     v.start_divisor.push_back(int64_t{1} << 30);
   }
+  if (bits < 8 && !(in_whole_bytes(l, part, *t.layout) && in_whole_bytes(l, part, to)))
+    return exchange_as_bytes(l, t, to);
+  int64_t bytes = (extent_of(*v.memory) * bits + 7) / 8;
+  v.base = l.scratch(static_cast<uint32_t>((bytes + 3) / 4 * 4));
   Tile like = t;
   like.layout = &to;
   store_part(l, part, t, nullptr);

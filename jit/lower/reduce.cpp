@@ -206,7 +206,9 @@ LOWER(dot) {
   if (l.has_arg(2)) c = l.elements(v, l.broadcast_words(l.arg(2), type.shape, layout), n);
   for (size_t i = 0; i < words.size(); ++i) {
     Operand s = words[i];
+    // Without an accumulator the sum starts at 0, which is not -0.
     if (!c.empty()) s = binary_element(l, Binary::add, work, s, to_work(l, v, c[i]));
+    else if (work.is_float()) s = binary_element(l, Binary::add, work, s, Operand::imm(0, s.type));
     out.push_back(from_work(l, v, s));
   }
   l.set(0, l.pack(v, out));

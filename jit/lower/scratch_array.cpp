@@ -97,4 +97,32 @@ Operand shuffle(Lowering& l, const char* how, Operand word, Operand lane) {
   }
 }
 
+Words one_element(Lowering& l, const Tile& a, const std::vector<Operand>& index) {
+  Emit& e = l.emit();
+  const TileLayout& layout = *a.layout;
+  std::vector<Operand> held = l.elements(a.type, a.words, layout.registers);
+  Operand value = held[0], found = pred(false);
+  std::vector<std::vector<int64_t>> seen;
+  for (int64_t r = 0; r < layout.registers; ++r) {
+    const std::vector<int64_t>& own = layout.at[static_cast<size_t>(r)];
+    if (std::find(seen.begin(), seen.end(), own) != seen.end()) continue;
+    seen.push_back(own);
+    Operand here = pred(true);
+    for (int d = 0; d < a.shape.rank; ++d)
+      here = e.and_(here, e.eq(element_coordinate(l, layout, r, d), index[static_cast<size_t>(d)]));
+    value = e.sel(here, held[static_cast<size_t>(r)], value);
+    found = e.or_(found, here);
+  }
+  bool everywhere = layout.replicated && found.is_imm() && found.bits;
+  if (everywhere) return l.pack(a.type, {value});
+  ScratchArray one(l, a.type, 1);
+  e.begin_if(e.and_(found, l.is_first_copy(layout)));
+  one.store(b32(0), value);
+  e.end();
+  l.barrier();
+  Operand got = one.load(b32(0));
+  l.barrier();
+  return l.pack(a.type, {got});
+}
+
 }  // namespace tess::jit

@@ -62,4 +62,7 @@ inline Operand zero_element(DType t) { return Operand::imm(0, element_class(t));
 // The word of a lane by shuffle; any class but b16. `how`: bfly idx up down.
 Operand shuffle(Lowering& l, const char* how, Operand word, Operand lane);
 
+// One element of a register tile, for all threads; `index`: b32, within its extents.
+Words one_element(Lowering& l, const Tile& a, const std::vector<Operand>& index);
+
 }  // namespace tess::jit

@@ -6,6 +6,7 @@
 
 #include "isa/numerics.h"
 #include "jit/lower/combine.h"
+#include "jit/lower/scratch_array.h"
 #include "jit/lower/views.h"
 
 namespace tess::jit {
@@ -97,7 +98,7 @@ void pick(Lowering& l, const std::vector<Tile>& from, Project project) {
   const Type& type = l.result_type();
   DType t = type.dtype;
   const TileLayout* to = layout_of_result(l);
-  if (!to) return l.broken("a scalar of a tile is extracted");
+  if (!to) return l.broken("a scalar is no tile");
   auto map = registers_of(*to, from, project);
   if (map.empty()) return l.broken("the layouts need elements of other threads");
   l.set(0, renamed(l, t, from, map));
@@ -177,6 +178,11 @@ LOWER(slice) {
   if (is_memory(l, 0)) return slice_view(l);
   Tile a = base_of_access(l);
   Cut cut = cut_of(l, a.shape);
+  if (!l.result_type().shape.rank && a.layout) {
+    std::vector<Operand> index;
+    for (int64_t at : cut.begin) index.push_back(b32(static_cast<uint64_t>(at)));
+    return l.set(0, one_element(l, a, index));
+  }
   pick(l, {a}, [&](const Coordinates& at) {
     Coordinates from = cut.begin;
     size_t next = 0;

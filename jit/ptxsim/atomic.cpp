@@ -19,6 +19,8 @@ Flow atomic(Warp& w, const Op& op, uint32_t mask) {
   uint32_t bytes = uint32_t(n * each);
   const Row *d = w.args(op), *v = d + (op.k[6] ? n : 0), *c = v + n;
   bool wide = each == 8, changed = false;
+  // Clearing and setting bits without asking what they were is how fields are written.
+  bool keeps_bits = !op.k[6] && (r == Reduce::and_ || r == Reduce::or_);
   auto get = [&](Row row, int l) {
     return wide ? w.row64(row)[l] : uint64_t(w.row32(row)[l]) & (each == 2 ? 0xffffu : ~0u);
   };
@@ -27,7 +29,7 @@ Flow atomic(Warp& w, const Op& op, uint32_t mask) {
     Located at;
     if (!locate(w, op, l, Space(op.k[3]), lane_address(w, op, l), bytes, bytes, Intent::update, at))
       return Flow::stop;
-    if (w.check_init && !all_valid(at, bytes) && r != Reduce::exch)
+    if (w.check_init && !all_valid(at, bytes) && r != Reduce::exch && !keeps_bits)
       report_uninit_memory(w, op, l, Space(op.k[3]), lane_address(w, op, l));
     if (w.cluster->race && at.shadow) {
       Scope s = Scope(op.k[5]);

@@ -145,7 +145,7 @@ TEST_CASE("random programs compute the same in the simulator") {
 }
 
 TEST_CASE("long: a thousand random programs compute the same in the simulator") {
-  if (there(jit::Backend::nvptx)) for (uint64_t q : {46,76,91,99,157,294}) compare_all(q, 1, jit::Backend::nvptx);//TMP
+  if (there(jit::Backend::nvptx)) compare_all(31, 970, jit::Backend::nvptx);
 }
 
 TEST_CASE("long: random programs by way of NVRTC too") {
