@@ -36,32 +36,6 @@ Words in_result_order(Lowering& l, DType type, Words words, const Tile& from) {
   return l.permuted(type, words, from.layout->registers, map);
 }
 
-// What one step of a thread's registers adds along the last dimension.
-int64_t register_step(const TileLayout& l) {
-  for (const Digit& d : l.layout.digits)
-    if (d.label == Label::reg) return d.out.back();
-  return 1;
-}
-
-// A tile whose neighbours in a thread are apart, with its last dimension as two: what is that far
-// apart can lie together.
-std::optional<std::pair<Tile, const TileLayout*>> taken_apart(Lowering& l, const Tile& t,
-                                                              const TileLayout& to) {
-  int64_t step = register_step(*t.layout);
-  if (step < 2 || t.shape[t.shape.rank - 1] % step) return {};
-  std::vector<int64_t> shape(t.shape.begin(), t.shape.end());
-  shape.back() /= step;
-  shape.push_back(step);
-  auto from = reshape(t.layout->layout, shape), other = reshape(to.layout, shape);
-  if (!from || !other) return {};
-  Tile split = t;
-  split.shape = {};
-  for (int64_t extent : shape)
-    if (!split.shape.push(extent)) return {};
-  split.layout = l.intern(*from);
-  return std::pair(split, l.intern(*other));
-}
-
 Words exchange(Lowering& l, const Tile& t, const TileLayout& to);
 
 // Elements that share bytes with those of other threads go as a byte each.
@@ -74,7 +48,6 @@ Words exchange_as_bytes(Lowering& l, const Tile& t, const TileLayout& to) {
 
 // Through shared memory, in the order that both layouts find the least conflicts in.
 Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
-  if (auto split = taken_apart(l, t, to)) return exchange(l, split->first, *split->second);
   int bits = t.type.is_bool() ? 8 : t.type.bits;
   std::vector<int64_t> dims(t.shape.begin(), t.shape.end());
   auto choice = choose_shared_layout(dims, bits, {{&t.layout->layout}, {&to.layout}});

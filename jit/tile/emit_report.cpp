@@ -28,9 +28,8 @@ void Emitter::record(uint32_t inst, const std::string& value, LayoutId from, Lay
   c.loop_depth = loop_depth();
   if (c.kind == ConversionKind::shared && !staged) {
     bool matrix = pool_.is_linear(from) && pool_.is_linear(to);
-    auto [a, b] = pool_.taken_apart(from, to);
-    std::vector<SharedUse> uses{{&pool_.at(a), matrix}, {&pool_.at(b), matrix}};
-    if (auto choice = choose_shared_layout(pool_.at(a).shape, bits, uses)) {
+    std::vector<SharedUse> uses{{&pool_.at(from), matrix}, {&pool_.at(to), matrix}};
+    if (auto choice = choose_shared_layout(pool_.at(from).shape, bits, uses)) {
       c.ways = choice->ways;
       c.shared_bytes = (extent_of(choice->mem) * bits + 7) / 8;
     }

@@ -200,19 +200,6 @@ LayoutId Pool::unpaired(LayoutId id, int64_t distance) {
   });
 }
 
-std::pair<LayoutId, LayoutId> Pool::taken_apart(LayoutId from, LayoutId to) {
-  const Layout& l = at(from);
-  size_t i = first_register(l);
-  int64_t apart = i < l.digits.size() ? l.digits[i].out.back() : 1;
-  if (apart < 2 || l.shape.back() % apart || at(to).shape != l.shape) return {from, to};
-  Shape shape;
-  for (size_t d = 0; d + 1 < l.shape.size(); ++d) shape.push(l.shape[d]);
-  if (!shape.push(l.shape.back() / apart) || !shape.push(apart)) return {from, to};
-  LayoutId a = reshaped(from, shape), b = reshaped(to, shape);
-  if (a == kNoLayout || b == kNoLayout) return {from, to};
-  return {a, b};
-}
-
 int64_t Pool::registers(LayoutId id) {
   auto [it, fresh] = registers_.try_emplace(id, 1);
   if (fresh)
@@ -291,15 +278,6 @@ bool threads_agree(const Layout& a, const Layout& b) {
 
 }  // namespace
 
-int64_t Pool::through_shared(LayoutId from, LayoutId to, int bits) {
-  int64_t best = kImpossible;
-  int rank = static_cast<int>(at(from).shape.size());
-  for (int d = std::max(0, rank - 2); d < rank; ++d)
-    best = std::min(best, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier +
-                              kLatency);
-  return best;
-}
-
 MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
   if (from == to) return {};
   uint64_t key = static_cast<uint64_t>(from) << 36 | static_cast<uint64_t>(to) << 8 |
@@ -319,9 +297,11 @@ MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
     m.where = Move::shared;
   }
   if (m.where >= Move::shared) {
-    m.cost = through_shared(from, to, bits);
-    auto [a, b] = taken_apart(from, to);
-    if (a != from) m.cost = std::min(m.cost, through_shared(a, b, bits));
+    int rank = static_cast<int>(at(from).shape.size());
+    m.cost = kImpossible;
+    for (int d = std::max(0, rank - 2); d < rank; ++d)
+      m.cost = std::min(
+          m.cost, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier + kLatency);
   }
   return moves_[key] = m;
 }

@@ -54,9 +54,6 @@ class Pool {
   // neighbours. And back.
   LayoutId paired(LayoutId id, int64_t distance);
   LayoutId unpaired(LayoutId id, int64_t distance);
-  // On the way from one layout to another through shared memory, the last dimension counts as two
-  // where a thread's neighbours are apart: those that far apart may lie together. Else the same.
-  std::pair<LayoutId, LayoutId> taken_apart(LayoutId from, LayoutId to);
 
   // Exact for layouts that are linear over F2. Others are never enumerated here: unless lanes and
   // warps hold alike, the trip is taken to lead through shared memory. That is priced by the widths
@@ -72,7 +69,6 @@ class Pool {
  private:
   template <class Make>
   LayoutId memo(int op, LayoutId id, std::vector<int64_t> args, Make make);
-  int64_t through_shared(LayoutId from, LayoutId to, int bits);
   LayoutId plain_memory(const std::vector<int64_t>& shape, int fastest);
 
   std::deque<Layout> layouts_;
