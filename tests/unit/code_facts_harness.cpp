@@ -76,7 +76,11 @@ Result<MachineCode> machine_code(const Program& p, int arch, jit::Backend backen
   auto at = std::find_if(kernels.begin(), kernels.end(),
                          [&](const Kernel& k) { return k.name == p.kernel; });
   REQUIRE_MESSAGE(at != kernels.end(), print_program(p));
-  size_t kernel = static_cast<size_t>(at - kernels.begin());
+  return machine_code(m, static_cast<size_t>(at - kernels.begin()), arch, backend);
+}
+
+Result<MachineCode> machine_code(const VerifiedModule& m, size_t kernel, int arch,
+                                 jit::Backend backend) {
   jit::CompileOptions o;
   o.target = {arch, backend, 0};
   o.facts = jit::aligned_facts(m.kernel(kernel));

@@ -35,6 +35,8 @@ struct MachineCode {
 };
 // Errors: those of the compiler; ptxas's own words.
 Result<MachineCode> machine_code(const Program& p, int arch, jit::Backend backend);
+Result<MachineCode> machine_code(const VerifiedModule& m, size_t kernel, int arch,
+                                 jit::Backend backend);
 
 // Empty, and said once, where there is none.
 const std::string& ptxas_path();

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "code_facts_harness.h"
+#include "infer_harness.h"
 
 using namespace tess;
 using namespace tess::test;
@@ -121,9 +122,9 @@ TEST_CASE("the f16 product's main loop: asynchronous copies, ldmatrix, mma, and 
     Constants constants;
     int hmma_per_ldsm, other_percent;
   };
-  // A warp's 64x64 part needs 8 matrix loads for 32 products; its 32x32 part 4 for 8. What is neither
-  // copy, matrix load nor product is the same for a step of 32 as for one of 64, so shows twice as
-  // much: addresses of the copies, and two slots of a ring of three.
+  // A warp's 64x64 part needs 8 matrix loads for 32 products; its 32x32 part 4 for 8. What is
+  // neither copy, matrix load nor product is the same for a step of 32 as for one of 64, so shows
+  // twice as much: addresses of the copies, and two slots of a ring of three.
   const Case cases[] = {
       {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}}, 4, 35},
       {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "32"}}, 4, 40},
@@ -151,6 +152,106 @@ TEST_CASE("the f16 product's main loop: asynchronous copies, ldmatrix, mma, and 
     CHECK(a.ldsm == b.ldsm);
     CHECK(a.ldgsts == b.ldgsts);
     CHECK(agree(a.all, b.all));
+  }
+}
+
+namespace {
+
+// The manual's weights product. %{body} makes the halves of a tile of weights.
+std::string weights_product(const std::string& type, const std::string& body,
+                            const std::string& before = "") {
+  return fmt::format(R"(
+const BM = 16, BN = 64, BK = 64, G = 128
+type W = {}
+{}
+kernel matmul_a16w(m: i32, n: i32, k: i32 divisible(G),
+                   a: in f16[m,k], w: in W[k,n], s: in f16[k/G,n], z: in W[k/G,n], c: out f16[m,n])
+    grid(cdiv(m,BM), cdiv(n,BN)) warps(4)
+{{
+    %m0 = block.x * BM; %n0 = block.y * BN
+    %acc = fill 0 : f32[BM,BN]
+    for %kk in 0..k step BK pipeline(3) {{
+        %a = load a[%m0:+BM, %kk:+BK]
+{}
+        %acc = mma %a, %b, %acc
+    }}
+    store (cast %acc : f16), c[%m0:+BM, %n0:+BN]
+}}
+)",
+                     type, before, body);
+}
+const char* kInline = R"(
+        %q = load w[%kk:+BK, %n0:+BN]
+        %s = load s[%kk/G:+1, %n0:+BN]
+        %z = load z[%kk/G:+1, %n0:+BN]
+        %b = mul (sub (cast %q : f16), (cast %z : f16)), %s)";
+
+LoopCode weights_loop(const std::string& text, Backend backend) {
+  auto c = machine_code(load_text(text), 0, 80, backend);
+  REQUIRE_MESSAGE(c, (c ? std::string() : c.error().message));
+  CHECK(spills(*c) == 0);
+  auto loop = main_loop(c->sass, "HMMA");
+  REQUIRE(loop);
+  return *loop;
+}
+
+}  // namespace
+
+TEST_CASE("the weights product's loop is the same under other names and in a function") {
+  if (ptxas_path().empty()) return;
+  const std::string renamed = R"(
+        %scales = load s[%kk/G:+1, %n0:+BN]
+        %codes = load w[%kk:+BK, %n0:+BN]
+        %zeros = load z[%kk/G:+1, %n0:+BN]
+        %wide = cast %codes : f16
+        %centred = sub %wide, (cast %zeros : f16)
+        %b = mul %centred, %scales)";
+  const std::string function = R"(
+func weights(%q: W[K,N], %z: W[1,N], %s: f16[1,N]) -> (%v: f16[K,N])
+{
+    %v = mul (sub (cast %q : f16), (cast %z : f16)), %s
+}
+)";
+  const std::string called = R"(
+        %q = load w[%kk:+BK, %n0:+BN]
+        %s = load s[%kk/G:+1, %n0:+BN]
+        %z = load z[%kk/G:+1, %n0:+BN]
+        %b = call weights(%q, %z, %s))";
+  for (const char* type : {"u4", "u3", "e2m1"})
+    for (Backend backend : {Backend::nvptx, Backend::nvrtc}) {
+      if (backend == Backend::nvrtc && !nvrtc_there()) continue;
+      CAPTURE(type);
+      LoopCode base = weights_loop(weights_product(type, kInline), backend);
+      CHECK(base.hmma == 8);
+      CHECK(base.ldsm == 8);  // both operands, by matrices
+      CHECK(base.ldsm == base.ldsm_x4);
+      CHECK(base.local == 0);
+      for (const LoopCode& other :
+           {weights_loop(weights_product(type, renamed), backend),
+            weights_loop(weights_product(type, called, function), backend)}) {
+        CHECK(agree(base.all, other.all));
+        CHECK(base.convert == other.convert);
+        CHECK(base.hmma == other.hmma);
+        CHECK(base.ldsm == other.ldsm);
+        CHECK(base.ldgsts == other.ldgsts);
+      }
+    }
+}
+
+TEST_CASE("long: weights of every type make a loop of matrix instructions, without conversions") {
+  if (ptxas_path().empty()) return;
+  std::vector<std::string> types;
+  for (int bits = 1; bits <= 8; ++bits)
+    for (const char* sign : {"u", "i"}) types.push_back(sign + std::to_string(bits));
+  for (int bits = 3; bits <= 8; ++bits)
+    for (int exp = 1; exp < bits && exp <= 5; ++exp)
+      types.push_back(fmt::format("e{}m{}", exp, bits - 1 - exp));
+  for (const std::string& type : types) {
+    CAPTURE(type);
+    LoopCode l = weights_loop(weights_product(type, kInline), Backend::nvptx);
+    CHECK(l.hmma == 8);
+    CHECK(l.convert == 0);
+    CHECK(l.local == 0);
   }
 }
 
