@@ -47,7 +47,8 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
       position_(other.position_),
       path_(std::move(other.path_)),
       target_(std::move(other.target_)),
-      temporary_(std::exchange(other.temporary_, {})) {}
+      temporary_(std::exchange(other.temporary_, {})),
+      is_device_(other.is_device_) {}
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) ::close(fd_);
@@ -61,6 +62,12 @@ Result<AtomicFile> AtomicFile::create(const std::string& path) {
   if (::realpath(path.c_str(), resolved)) file.target_ = resolved;
   struct stat info;
   bool exists = ::stat(path.c_str(), &info) == 0;
+  if (exists && (S_ISCHR(info.st_mode) || S_ISFIFO(info.st_mode))) {
+    file.is_device_ = true;
+    file.fd_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (file.fd_ < 0) return unwritable(path, std::strerror(errno));
+    return file;
+  }
   if (exists && !S_ISREG(info.st_mode))
     return unwritable(path, S_ISDIR(info.st_mode) ? "it is a folder" : "it is not a regular file");
   if (exists && ::access(path.c_str(), W_OK) != 0) return unwritable(path, std::strerror(errno));
@@ -94,6 +101,10 @@ Status AtomicFile::write(std::span<const uint8_t> bytes) {
 }
 
 Status AtomicFile::commit() {
+  if (is_device_) {
+    if (::close(std::exchange(fd_, -1)) != 0) return unwritable(path_, std::strerror(errno));
+    return ok();
+  }
   if (::fsync(fd_) != 0 && errno != EINVAL && errno != EROFS)
     return unwritable(path_, std::strerror(errno));
   if (temporary_.empty()) {

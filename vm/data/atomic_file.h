@@ -4,7 +4,7 @@
 // process however it ends; commit() syncs it and gives it its name in one step. Where the file
 // system has no unnamed files a hidden temporary name is used, removed by the destructor; only a
 // process killed there leaves one behind. An existing target keeps its permissions; a symbolic link
-// is followed.
+// is followed. A device or pipe (/dev/null, /dev/stdout) is written as it is.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -31,6 +31,7 @@ class AtomicFile {
   int fd_ = -1;
   uint64_t position_ = 0;
   std::string path_, target_, temporary_;  // temporary_ is empty while the file has no name
+  bool is_device_ = false;
 };
 
 }  // namespace tess
