@@ -39,7 +39,8 @@ Diagnostic fault_diagnostic(const FaultRecord& f, const BlockKernel& block, cons
     return make_diag(diag::internal_error,
                      fmt::format("the fault record of `{}` is not readable", block.name));
   const Loc& loc = block.tiles[f.tile].loc;
-  Diagnostic d = make_diag(info->code, std::string(info->summary), {loc.file, loc.line, loc.col, 0});
+  Diagnostic d =
+      make_diag(info->code, std::string(info->summary), {loc.file, loc.line, loc.col, 0});
   out.faulted = true;
   out.fault_strand = f.strand;
   out.fault_instruction = instruction_at(kernel, loc);
@@ -54,8 +55,8 @@ Diagnostic fault_diagnostic(const FaultRecord& f, const BlockKernel& block, cons
 }
 
 // Block by block; within a block in the order in which room was reserved.
-Status show_prints(const DeviceArguments& arguments, const Kernel& kernel, const BoundLaunch& launch,
-                   const RunOptions& options, LaunchOutcome& out) {
+Status show_prints(const DeviceArguments& arguments, const Kernel& kernel,
+                   const BoundLaunch& launch, const RunOptions& options, LaunchOutcome& out) {
   TESS_TRY(DeviceArguments::PrintedWords printed, arguments.printed());
   std::vector<uint32_t> prints;
   for (uint32_t pc = 0; pc < kernel.code.size(); ++pc)
@@ -82,10 +83,9 @@ Status show_prints(const DeviceArguments& arguments, const Kernel& kernel, const
   if (options.on_print)
     for (const Printed& p : found) options.on_print(p);
   if (printed.dropped)
-    out.warnings.push_back(make_diag(diag::prints_dropped,
-                                     fmt::format("`{}` printed more than there is room for",
-                                                 kernel.name),
-                                     {kernel.loc.file, kernel.loc.line, kernel.loc.col, 0}));
+    out.warnings.push_back(make_diag(
+        diag::prints_dropped, fmt::format("`{}` printed more than there is room for", kernel.name),
+        {kernel.loc.file, kernel.loc.line, kernel.loc.col, 0}));
   return ok();
 }
 
@@ -99,9 +99,9 @@ Status launch_on(const Driver& driver, ModuleId loaded, const CompiledKernel& co
   const BlockKernel& block = compiled.lowered.block;
   DeviceArguments arguments(driver, kernel, launch);
   TESS_CHECK(arguments.place(kept));
-  arguments.set_fuel(options.steps ? static_cast<uint32_t>(std::min<uint64_t>(options.steps, ~0u))
-                                   : kFuel,
-                     options.device == DeviceKind::sim ? kTurnsInSimulator : kTurnsOnGpu);
+  arguments.set_fuel(
+      options.steps ? static_cast<uint32_t>(std::min<uint64_t>(options.steps, ~0u)) : kFuel,
+      options.device == DeviceKind::sim ? kTurnsInSimulator : kTurnsOnGpu);
   LaunchSpec spec;
   TESS_TRY(spec.params, arguments.parameters(compiled.lowered, options.facts, maps));
   spec.module = loaded;
@@ -137,13 +137,19 @@ struct SameMeaning {
   Diag simulator, interpreter;
 };
 constexpr SameMeaning kSameMeaning[] = {
-    {diag::kSimUninitRegister, diag::run_unwritten}, {diag::kSimUninitMemory, diag::run_unwritten},
-    {diag::kSimRace, diag::run_race},                {diag::kSimClusterExit, diag::run_race},
-    {diag::kSimProxyRace, diag::run_proxy},          {diag::kSimDeadlock, diag::run_deadlock},
-    {diag::kSimBarrierCount, diag::run_named_barrier}, {diag::kSimMbarrier, diag::run_mbar_phase},
+    {diag::kSimUninitRegister, diag::run_unwritten},
+    {diag::kSimUninitMemory, diag::run_unwritten},
+    {diag::kSimRace, diag::run_race},
+    {diag::kSimClusterExit, diag::run_race},
+    {diag::kSimProxyRace, diag::run_proxy},
+    {diag::kSimDeadlock, diag::run_deadlock},
+    {diag::kSimBarrierCount, diag::run_named_barrier},
+    {diag::kSimMbarrier, diag::run_mbar_phase},
     {diag::kSimMbarrierBytes, diag::run_mbar_bytes},
-    {diag::kSimAsyncLeft, diag::run_in_flight},      {diag::kSimWgmmaHazard, diag::run_wgmma_result},
-    {diag::kSimMisaligned, diag::run_misaligned},    {diag::kSimLimit, diag::run_step_limit},
+    {diag::kSimAsyncLeft, diag::run_in_flight},
+    {diag::kSimWgmmaHazard, diag::run_wgmma_result},
+    {diag::kSimMisaligned, diag::run_misaligned},
+    {diag::kSimLimit, diag::run_step_limit},
     {diag::kSimTrap, diag::run_trap},
 };
 
@@ -170,7 +176,8 @@ bool names(const std::string& in_table, const std::string& file) {
 }
 
 // A finding at its place in the program rather than with the place as text.
-Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel, LaunchOutcome& out) {
+Diagnostic placed(const Finding& f, const Module& module, const Kernel& kernel,
+                  LaunchOutcome& out) {
   out.fault_block[0] = f.where.block.x;
   out.fault_block[1] = f.where.block.y;
   out.fault_block[2] = f.where.block.z;
@@ -306,7 +313,8 @@ void run_on_simulator(const CompiledKernel& compiled, const Module& module, cons
       continue;
     }
     const std::vector<Finding>& findings = sim.last().findings;
-    out.error = findings.empty() || out.faulted ? std::move(done).error() : placed(findings[0], module, kernel, out);
+    out.error = findings.empty() || out.faulted ? std::move(done).error()
+                                                : placed(findings[0], module, kernel, out);
     if (out.error->code == diag::kSimInterrupted)
       out.error = watch.timed_out()
                       ? make_diag(diag::run_time_limit, fmt::format("kernel `{}` ran for {} s",

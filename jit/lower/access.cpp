@@ -191,8 +191,8 @@ Operand load_bits(Lowering& l, Operand element, const MemoryView& v, const std::
   return e.form1("shr.u32", {e.snapshot(value), shift});
 }
 
-// The same, written: its bits of the 32-bit word are cleared and set, each by one reduction, so that
-// others may write the word's other bits at the same time.
+// The same, written: its bits of the 32-bit word are cleared and set, each by one reduction, so
+// that others may write the word's other bits at the same time.
 void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code) {
   Emit& e = l.emit();
   uint32_t bits = static_cast<uint32_t>(memory_bits(v.type));

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "isa/layout_ops.h"
+#include "jit/tile/kernel_writer.h"
 #include "jit/tile/webs.h"
 
 namespace tess::jit {
@@ -42,9 +44,8 @@ bool harmless(const Inst& inst) {
 bool straight(const Kernel& k, uint32_t from, uint32_t to) {
   for (uint32_t pc = from; pc <= to; ++pc) {
     const Inst& inst = k.code[pc];
-    bool to_shared =
-        inst.op == Op::store && k.args(inst)[1].is_access() &&
-        k.values[k.accesses[k.args(inst)[1].index()].base].type.space == Space::shared;
+    bool to_shared = inst.op == Op::store && k.args(inst)[1].is_access() &&
+                     k.values[k.accesses[k.args(inst)[1].index()].base].type.space == Space::shared;
     if (!to_shared && !harmless(inst)) return false;
   }
   return true;
@@ -98,27 +99,6 @@ bool whole_rows(const Kernel& k, const Access& a) {
   return indices.size() > 1 && indices[0].kind == IndexKind::range;
 }
 
-void append(Kernel& k, std::vector<Inst>& code, Op op, std::vector<Ref> args,
-            std::vector<Attr> attrs, const Loc& loc) {
-  Inst i;
-  i.op = op;
-  i.n_args = static_cast<uint16_t>(args.size());
-  i.n_attrs = static_cast<uint8_t>(attrs.size());
-  i.first_ref = static_cast<uint32_t>(k.refs.size());
-  i.first_attr = static_cast<uint32_t>(k.attrs.size());
-  i.loc = loc;
-  k.refs.insert(k.refs.end(), args.begin(), args.end());
-  k.attrs.insert(k.attrs.end(), attrs.begin(), attrs.end());
-  code.push_back(i);
-}
-
-Ref zero(Kernel& k) {
-  Constant c{dt::i32_, 0};
-  auto it = std::find(k.constants.begin(), k.constants.end(), c);
-  if (it == k.constants.end()) it = k.constants.insert(it, c);
-  return Ref::constant(static_cast<uint32_t>(it - k.constants.begin()));
-}
-
 // The declaration of a shared tile with row-major memory.
 Inst in_rows(Module& m, Kernel& k, Inst inst) {
   const Type& t = k.values[k.results(inst)[0].index()].type;
@@ -130,7 +110,8 @@ Inst in_rows(Module& m, Kernel& k, Inst inst) {
   int64_t index = known - m.layouts.begin();
   if (known == m.layouts.end()) {
     auto taken = [&](const LayoutDef& d) { return d.name == name; };
-    for (size_t n = m.layouts.size() + 1; name.empty() || std::any_of(m.layouts.begin(), m.layouts.end(), taken); ++n)
+    for (size_t n = m.layouts.size() + 1;
+         name.empty() || std::any_of(m.layouts.begin(), m.layouts.end(), taken); ++n)
       name = "t" + std::to_string(n);
     m.layouts.push_back({name, text});
   }
@@ -149,8 +130,8 @@ Module copy_staged_tiles(const VerifiedModule& module, size_t kernel) {
   Module out = module.module();
   Kernel k = module.kernel(kernel);
   bool in_flight = k.sync_manual || std::any_of(k.code.begin(), k.code.end(), [](const Inst& i) {
-    return i.op == Op::copy_async || i.op == Op::parallel;
-  });
+                     return i.op == Op::copy_async || i.op == Op::parallel;
+                   });
   if (in_flight) {
     out.kernels = {std::move(k)};
     return out;
@@ -159,11 +140,12 @@ Module copy_staged_tiles(const VerifiedModule& module, size_t kernel) {
   std::vector<Staged> found;
   for (uint32_t pc = 0; pc < k.code.size(); ++pc)
     if (auto s = staged_at(k, at, pc)) found.push_back(*s);
-  std::vector<Inst> code;
+  const std::vector<Inst> before = std::exchange(k.code, {});
+  tile::KernelWriter w(k);
   std::set<uint32_t> pending;  // tiles whose copies are not waited for
   std::vector<tile::Use> uses;
-  for (uint32_t pc = 0; pc < k.code.size(); ++pc) {
-    Inst inst = k.code[pc];
+  for (uint32_t pc = 0; pc < before.size(); ++pc) {
+    Inst inst = before[pc];
     uses.clear();
     tile::uses_of(k, inst, uses);
     auto is_at = [&](uint32_t Staged::*place) {
@@ -172,16 +154,16 @@ Module copy_staged_tiles(const VerifiedModule& module, size_t kernel) {
     };
     if (is_at(&Staged::load) != found.end()) continue;
     if (auto s = is_at(&Staged::smem); s != found.end()) {
-      Ref from = k.args(k.code[s->load])[0];
+      Ref from = k.args(before[s->load])[0];
       if (whole_rows(k, k.accesses[from.index()])) inst = in_rows(out, k, inst);
     }
     if (auto s = is_at(&Staged::store); s != found.end()) {
-      const Inst load = k.code[s->load];
+      const Inst& load = before[s->load];
       Ref from = k.args(load)[0], to = k.args(inst)[1];
       std::vector<Attr> hints;
       for (const Attr& h : k.attrs_of(load))
         if (op_info(Op::copy_async).allows(h.tag)) hints.push_back(h);
-      append(k, code, Op::copy_async, {to, from, Ref::none()}, hints, load.loc);
+      w.append(Op::copy_async, {}, {to, from, Ref::none()}, hints, load.loc);
       pending.insert(k.accesses[to.index()].base);
       continue;
     }
@@ -189,13 +171,12 @@ Module copy_staged_tiles(const VerifiedModule& module, size_t kernel) {
     bool needed = !harmless(inst);
     for (const tile::Use& u : uses) needed |= pending.count(u.value) != 0;
     if (needed && !pending.empty()) {
-      append(k, code, Op::copy_async_commit, {}, {}, inst.loc);
-      append(k, code, Op::copy_async_wait, {zero(k)}, {}, inst.loc);
+      w.append(Op::copy_async_commit, {}, {}, {}, inst.loc);
+      w.append(Op::copy_async_wait, {}, {w.i32(0)}, {}, inst.loc);
       pending.clear();
     }
-    code.push_back(inst);
+    k.code.push_back(inst);
   }
-  k.code = std::move(code);
   out.kernels = {std::move(k)};
   return out;
 }

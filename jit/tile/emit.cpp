@@ -6,6 +6,7 @@
 
 #include "isa/diag/layout.h"
 #include "jit/tile/emitter.h"
+#include "jit/tile/kernel_writer.h"
 #include "jit/tile/shared.h"
 
 namespace tess::jit::tile {
@@ -265,18 +266,7 @@ uint32_t Emitter::value_in(uint32_t old, LayoutId layout) {
 
 void Emitter::append(Op op, std::vector<Ref> results, std::vector<Ref> args,
                      std::vector<Attr> attrs, const Loc& loc) {
-  Inst i;
-  i.op = op;
-  i.n_results = static_cast<uint8_t>(results.size());
-  i.n_args = static_cast<uint16_t>(args.size());
-  i.n_attrs = static_cast<uint8_t>(attrs.size());
-  i.first_ref = static_cast<uint32_t>(kernel_.refs.size());
-  i.first_attr = static_cast<uint32_t>(kernel_.attrs.size());
-  i.loc = loc;
-  kernel_.refs.insert(kernel_.refs.end(), results.begin(), results.end());
-  kernel_.refs.insert(kernel_.refs.end(), args.begin(), args.end());
-  kernel_.attrs.insert(kernel_.attrs.end(), attrs.begin(), attrs.end());
-  kernel_.code.push_back(i);
+  KernelWriter(kernel_).append(op, results, args, attrs, loc);
 }
 
 Ref Emitter::whole(uint32_t memory) {  // x[:, :]

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "isa/numerics.h"
+#include "jit/tile/kernel_writer.h"
 #include "jit/tile/webs.h"
 
 namespace tess::jit {
@@ -229,57 +230,11 @@ class Pipeliner {
 
   // --- writing
 
-  uint32_t value(std::string name, Type type) {
-    out_.values.push_back({std::move(name), type});
-    return static_cast<uint32_t>(out_.values.size() - 1);
-  }
-  Ref constant(DType t, int64_t v) {
-    Constant c{t, static_cast<uint64_t>(v) & (t.bits == 64 ? ~uint64_t{0} : 0xffffffffu)};
-    for (size_t i = 0; i < out_.constants.size(); ++i)
-      if (out_.constants[i] == c) return Ref::constant(static_cast<uint32_t>(i));
-    out_.constants.push_back(c);
-    return Ref::constant(static_cast<uint32_t>(out_.constants.size() - 1));
-  }
-  void append(Op op, std::vector<Ref> results, std::vector<Ref> args, std::vector<Attr> attrs,
-              const Loc& loc) {
-    Inst i;
-    i.op = op;
-    i.n_results = static_cast<uint8_t>(results.size());
-    i.n_args = static_cast<uint16_t>(args.size());
-    i.n_attrs = static_cast<uint8_t>(attrs.size());
-    i.first_ref = static_cast<uint32_t>(out_.refs.size());
-    i.first_attr = static_cast<uint32_t>(out_.attrs.size());
-    i.loc = loc;
-    out_.refs.insert(out_.refs.end(), results.begin(), results.end());
-    out_.refs.insert(out_.refs.end(), args.begin(), args.end());
-    out_.attrs.insert(out_.attrs.end(), attrs.begin(), attrs.end());
-    out_.code.push_back(i);
-  }
-  Ref access(uint32_t base, const std::vector<Index>& indices) {
-    Access a{base, Ref::none(), static_cast<uint32_t>(out_.indices.size()),
-             static_cast<uint32_t>(indices.size())};
-    out_.indices.insert(out_.indices.end(), indices.begin(), indices.end());
-    out_.accesses.push_back(a);
-    return Ref::access(static_cast<uint32_t>(out_.accesses.size() - 1));
-  }
-  // Slot `use` of a ring, whole.
-  Ref slot(const Ahead& a, Ref use) {
-    std::vector<Index> indices{{IndexKind::point, use, Ref::none(), 0}};
-    for (int d = 1; d < out_.values[a.ring].type.shape.rank; ++d)
-      indices.push_back({IndexKind::all, Ref::none(), Ref::none(), 0});
-    return access(a.ring, indices);
-  }
   std::optional<int64_t> integer(Ref r) const {
     if (!r.is_constant()) return {};
     const Constant& c = out_.constants[r.index()];
     return static_cast<int64_t>(decode_int(c.type, c.code));
   }
-  Ref scalar(Op op, DType t, Ref a, Ref b, const Loc& loc) {
-    uint32_t v = value("", scalar_type(t));
-    append(op, {Ref::value(v)}, {a, b}, {}, loc);
-    return Ref::value(v);
-  }
-
   // The copies of the iteration whose counter is `counter`.
   void copies(const Pipelined& p, Ref counter, Ref use) {
     for (const Ahead& a : p.loads) {
@@ -293,11 +248,11 @@ class Pipeliner {
         std::vector<Ref> args, results;
         for (Ref r : k_.args(inst)) args.push_back(renamed(r));
         for (Ref r : k_.results(inst)) {
-          results.push_back(Ref::value(value("", k_.values[r.index()].type)));
+          results.push_back(w_.value("", k_.values[r.index()].type));
           now[r.index()] = results.back();
         }
         auto attrs = k_.attrs_of(inst);
-        append(inst.op, results, args, {attrs.begin(), attrs.end()}, inst.loc);
+        w_.append(inst.op, results, args, {attrs.begin(), attrs.end()}, inst.loc);
       }
       const Inst& load = k_.code[a.load];
       const Access& from = k_.accesses[k_.args(load)[0].index()];
@@ -309,12 +264,12 @@ class Pipeliner {
       std::vector<Attr> hints;
       for (const Attr& h : k_.attrs_of(load))
         if (op_info(Op::copy_async).allows(h.tag)) hints.push_back(h);
-      Ref to = slot(a, use), source = access(from.base, indices);
-      append(Op::copy_async, {}, {to, source, Ref::none()}, hints, load.loc);
+      Ref to = w_.part(Ref::value(a.ring), use), source = w_.access(from.base, indices);
+      w_.append(Op::copy_async, {}, {to, source, Ref::none()}, hints, load.loc);
     }
   }
   void commit(const Pipelined& p) {
-    append(Op::copy_async_commit, {}, {}, {}, k_.code[p.loop].loc);
+    w_.append(Op::copy_async_commit, {}, {}, {}, k_.code[p.loop].loc);
   }
 
   // Before the loop: rings, and the first iterations' copies.
@@ -329,31 +284,31 @@ class Pipeliner {
       ring.shape.push(p.stages);
       for (int64_t d : type.shape) ring.shape.push(d);
       std::string name = k_.values[tile].name;
-      a.ring = value(name.empty() ? "" : name + ".ring", ring);
+      a.ring = w_.value(name.empty() ? "" : name + ".ring", ring).index();
       std::vector<Attr> attrs;
       if (a.smem != ~0u)
         if (auto layout = k_.attr(k_.code[a.smem], AttrTag::layout))
           attrs.push_back({AttrTag::layout, *layout});
       attrs.push_back({AttrTag::ring, 1});
-      append(Op::smem, {Ref::value(a.ring)}, {}, attrs, k_.code[a.load].loc);
+      w_.append(Op::smem, {Ref::value(a.ring)}, {}, attrs, k_.code[a.load].loc);
     }
     auto args = k_.args(loop);
     DType t = k_.values[k_.results(loop)[0].index()].type.dtype;
-    step_ = args.size() > 2 && !args[2].is_none() ? args[2] : constant(t, 1);
+    step_ = args.size() > 2 && !args[2].is_none() ? args[2] : w_.constant(t, 1);
     Ref counter = args[0];
     for (int64_t s = 0; s + 1 < p.stages; ++s) {
-      if (s) counter = scalar(Op::add, t, counter, step_, loop.loc);
-      copies(p, counter, constant(dt::i32_, s));
+      if (s) counter = w_.scalar(Op::add, t, counter, step_, loop.loc);
+      copies(p, counter, w_.constant(dt::i32_, s));
       commit(p);
     }
     // Copies of iterations that there are: counter < end - distance, which cannot overflow.
     DType counted = k_.values[k_.results(loop)[0].index()].type.dtype;
     limit_of_copies_ = Ref::none();
     if (auto step = integer(step_); step && *step > 0)
-      limit_of_copies_ =
-          scalar(Op::sub, counted, args[1], constant(counted, *step * (p.stages - 1)), loop.loc);
-    iteration_ = value("iteration", scalar_type(dt::i32_));
-    append(Op::move, {Ref::value(iteration_)}, {constant(dt::i32_, 0)}, {}, loop.loc);
+      limit_of_copies_ = w_.scalar(Op::sub, counted, args[1],
+                                   w_.constant(counted, *step * (p.stages - 1)), loop.loc);
+    iteration_ = w_.value("iteration", scalar_type(dt::i32_)).index();
+    w_.append(Op::move, {Ref::value(iteration_)}, {w_.constant(dt::i32_, 0)}, {}, loop.loc);
   }
 
   void body(const Pipelined& p, uint32_t pc) {
@@ -365,34 +320,35 @@ class Pipeliner {
       std::vector<Attr> attrs;
       for (const Attr& a : k_.attrs_of(inst))
         if (a.tag != AttrTag::pipeline) attrs.push_back(a);
-      append(inst.op, {results.begin(), results.end()}, {args.begin(), args.end()}, attrs,
-             inst.loc);
-      // All threads meet once: what was copied is there for all, and the slot that is copied to next
-      // has been read by all.
-      append(Op::copy_async_wait, {}, {constant(dt::i32_, p.stages - 2)}, {}, inst.loc);
-      append(Op::barrier, {}, {}, {}, inst.loc);
+      w_.append(inst.op, {results.begin(), results.end()}, {args.begin(), args.end()}, attrs,
+                inst.loc);
+      // All threads meet once: what was copied is there for all, and the slot that is copied to
+      // next has been read by all.
+      w_.append(Op::copy_async_wait, {}, {w_.constant(dt::i32_, p.stages - 2)}, {}, inst.loc);
+      w_.append(Op::barrier, {}, {}, {}, inst.loc);
       DType t = k_.values[results[0].index()].type.dtype;
       bool guarded = !limit_of_copies_.is_none();
       if (guarded) {
-        uint32_t more = value("", scalar_type(dt::bool_));
-        append(Op::lt, {Ref::value(more)}, {results[0], limit_of_copies_}, {}, inst.loc);
-        append(Op::if_, {}, {Ref::value(more)}, {}, inst.loc);
+        Ref more = w_.value("", scalar_type(dt::bool_));
+        w_.append(Op::lt, {more}, {results[0], limit_of_copies_}, {}, inst.loc);
+        w_.append(Op::if_, {}, {more}, {}, inst.loc);
       }
       std::optional<int64_t> step = integer(step_);
-      Ref distance = step ? constant(t, *step * (p.stages - 1))
-                          : scalar(Op::mul, t, step_, constant(t, p.stages - 1), inst.loc);
-      Ref counter = scalar(Op::add, t, results[0], distance, inst.loc);
-      Ref use = scalar(Op::add, dt::i32_, Ref::value(iteration_), constant(dt::i32_, p.stages - 1),
-                       inst.loc);
+      Ref distance = step ? w_.constant(t, *step * (p.stages - 1))
+                          : w_.scalar(Op::mul, t, step_, w_.constant(t, p.stages - 1), inst.loc);
+      Ref counter = w_.scalar(Op::add, t, results[0], distance, inst.loc);
+      Ref use = w_.scalar(Op::add, dt::i32_, Ref::value(iteration_),
+                          w_.constant(dt::i32_, p.stages - 1), inst.loc);
       copies(p, counter, use);
-      if (guarded) append(Op::end, {}, {}, {}, inst.loc);
+      if (guarded) w_.append(Op::end, {}, {}, {}, inst.loc);
       commit(p);
       return;
     }
     for (const Ahead& a : p.loads) {
       if (pc == a.store) return;
       if (pc == a.smem) {  // the tile is the ring's slot now
-        append(Op::slice, {k_.results(inst)[0]}, {slot(a, Ref::value(iteration_))}, {}, inst.loc);
+        w_.append(Op::slice, {k_.results(inst)[0]},
+                  {w_.part(Ref::value(a.ring), Ref::value(iteration_))}, {}, inst.loc);
         return;
       }
       if (pc != a.load) continue;
@@ -400,23 +356,25 @@ class Pipeliner {
       std::vector<Attr> attrs;
       for (const Attr& x : k_.attrs_of(inst))
         if (x.tag == AttrTag::layout) attrs.push_back(x);
-      append(Op::load, {k_.results(inst)[0]}, {slot(a, Ref::value(iteration_)), Ref::none()}, attrs,
-             inst.loc);
+      w_.append(Op::load, {k_.results(inst)[0]},
+                {w_.part(Ref::value(a.ring), Ref::value(iteration_)), Ref::none()}, attrs,
+                inst.loc);
       return;
     }
     if (pc == p.end)
-      append(Op::add, {Ref::value(iteration_)}, {Ref::value(iteration_), constant(dt::i32_, 1)}, {},
-             inst.loc);
+      w_.append(Op::add, {Ref::value(iteration_)},
+                {Ref::value(iteration_), w_.constant(dt::i32_, 1)}, {}, inst.loc);
     out_.code.push_back(inst);
   }
 
   void drain(const Pipelined& p) {
-    append(Op::copy_async_wait, {}, {constant(dt::i32_, 0)}, {}, k_.code[p.end].loc);
+    w_.append(Op::copy_async_wait, {}, {w_.constant(dt::i32_, 0)}, {}, k_.code[p.end].loc);
   }
 
   const Kernel& k_;
   const KernelInfo& info_;
   Kernel out_;
+  tile::KernelWriter w_{out_};
   int64_t limit_;
   std::vector<Pipelined> loops_;
   Ref step_;

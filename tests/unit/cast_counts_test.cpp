@@ -1,8 +1,8 @@
-// What a cast costs: instructions per element from the loaded word to the value, for every type of at
-// most 8 bits, counted in machine code and in PTX, through both back ends. A thread loads words of 32
-// bits, views them as elements, casts, and stores the words of the result. Of two kernels that differ
-// only in how many elements a thread has, the difference is the cast's: addresses and constants are
-// the same.
+// What a cast costs: instructions per element from the loaded word to the value, for every type of
+// at most 8 bits, counted in machine code and in PTX, through both back ends. A thread loads words
+// of 32 bits, views them as elements, casts, and stores the words of the result. Of two kernels
+// that differ only in how many elements a thread has, the difference is the cast's: addresses and
+// constants are the same.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
@@ -33,7 +33,8 @@ std::vector<Source> all_types() {
   for (int n = 1; n <= 8; ++n)
     for (const char* sign : {"u", "i"}) out.push_back({fmt::format("{}{}", sign, n), n});
   for (int n = 3; n <= 8; ++n)
-    for (int e = 1; e < n; ++e) out.push_back({fmt::format("e{}m{}", e, n - 1 - e), n, e, n - 1 - e});
+    for (int e = 1; e < n; ++e)
+      out.push_back({fmt::format("e{}m{}", e, n - 1 - e), n, e, n - 1 - e});
   return out;
 }
 
@@ -202,8 +203,9 @@ double most(const Source& s, const std::string& to, int arch) {
   // A word of f32 is one element: one instruction more, that widens it.
   return to == "f32" ? 4 : 3;
 }
-// Where the rules come out higher than that: codes of f16 that are rounded by way of f32; the NaN of
-// e4m3, for which four bytes take two instructions more; fields of six bits, gathered two at a time.
+// Where the rules come out higher than that: codes of f16 that are rounded by way of f32; the NaN
+// of e4m3, for which four bytes take two instructions more; fields of six bits, gathered two at a
+// time.
 double reached(const Source& s, const std::string& to, int arch) {
   if (to == "f16" && s.exp >= 6) return 4.5;
   if (to == "f16" && s.name == "e4m3" && arch < 89) return 2.5;
@@ -232,9 +234,9 @@ void check(const std::string& to, int arch) {
   if (by[0].empty() || by[1].empty() || ptxas().empty()) return;
   for (const Source& s : types) {
     double a = by[0][s.name].sass * (kMany - kFew), b = by[1][s.name].sass * (kMany - kFew);
-    CHECK_MESSAGE(std::abs(a - b) <= std::max(4.0, 0.1 * std::max(a, b)),
-                  fmt::format("{} to {}, {}: {} by NVRTC, {} by NVPTX", s.name, to, arch_name(arch),
-                              a, b));
+    CHECK_MESSAGE(
+        std::abs(a - b) <= std::max(4.0, 0.1 * std::max(a, b)),
+        fmt::format("{} to {}, {}: {} by NVRTC, {} by NVPTX", s.name, to, arch_name(arch), a, b));
   }
 }
 
@@ -257,7 +259,8 @@ TEST_CASE("every code of every type is cast exactly, in either order of the resu
     for (const char* to : {"f16", "bf16", "f32"})
       for (int d : std::set<int>{1, distance(s, to)}) {
         HostTensor x(*find_dtype(s.name), {32 * kFew}), y(*find_dtype(to), {32 * kFew});
-        for (int64_t i = 0; i < x.elements(); ++i) x.set(i, static_cast<uint64_t>(i * 37) & ((1u << s.bits) - 1));
+        for (int64_t i = 0; i < x.elements(); ++i)
+          x.set(i, static_cast<uint64_t>(i * 37) & ((1u << s.bits) - 1));
         std::string text = fmt::format(R"(
 layout #from = spatial(32) * local({0})
 layout #to = {1}
@@ -286,7 +289,8 @@ TEST_CASE("report: casts" * doctest::skip()) {
       for (Backend b : {Backend::nvrtc, Backend::nvptx}) {
         Counts counts = measure(types, to, arch, b);
         for (const Source& s : types)
-          rows[s.name] += fmt::format(" {:.3f} / {:.3f} |", counts[s.name].ptx, counts[s.name].sass);
+          rows[s.name] +=
+              fmt::format(" {:.3f} / {:.3f} |", counts[s.name].ptx, counts[s.name].sass);
       }
     fmt::print("\nto {}\n", to);
     for (const Source& s : types) fmt::print("| {} |{}\n", s.name, rows[s.name]);

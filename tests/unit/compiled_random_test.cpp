@@ -1,5 +1,5 @@
-// Random programs through the whole compiler and the PTX simulator, against the interpreter: bit for
-// bit, with races, bounds and initialisation checked.
+// Random programs through the whole compiler and the PTX simulator, against the interpreter: bit
+// for bit, with races, bounds and initialisation checked.
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
