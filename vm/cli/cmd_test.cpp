@@ -197,7 +197,10 @@ class Runner {
       ran = true;
       EngineChoice choice = parse_engine(engine);
       std::string refused = refusal(module, test, choice);
-      for (const Schedule& schedule : schedules_of(module, test, choice)) {
+      // What is refused never starts, so has no schedules.
+      std::vector<Schedule> schedules = refused.empty() ? schedules_of(module, test, choice)
+                                                        : std::vector<Schedule>{{"early", 0, true}};
+      for (const Schedule& schedule : schedules) {
         std::string problem = refused.empty()
                                   ? execute(path, text, test, engine, schedule, &blessed)
                                   : execute_refused(path, text, test, engine, schedule, refused);
@@ -207,17 +210,16 @@ class Runner {
     if (!ran && o_.engines.empty()) fail(what, "no engine");
   }
 
-  // What `--on` asks for, of what the test allows: `//; on:` names an engine alone (`sim`) or with its
-  // back end and architecture. A test of the interpreter's memory limit is for it alone.
+  // What `--on` asks for, of what the test allows: `//; on:` names an engine alone (`sim`) or with
+  // its back end and architecture. A test of the interpreter's memory limit is for it alone.
   std::vector<std::string> engines_of(const TestCase& test) const {
     if (o_.engines.empty()) return test.engines;
     std::vector<std::string> out;
     for (const std::string& asked : o_.engines) {
       EngineChoice choice = parse_engine(asked);
       bool stated = !test.any_engine;
-      bool named = std::any_of(test.engines.begin(), test.engines.end(), [&](const auto& e) {
-        return e == asked || e == choice.engine;
-      });
+      bool named = std::any_of(test.engines.begin(), test.engines.end(),
+                               [&](const auto& e) { return e == asked || e == choice.engine; });
       bool limits = test.memory != 0;
       if (named || (!stated && !(choice.compiles() && limits))) out.push_back(asked);
     }
@@ -236,8 +238,8 @@ class Runner {
       d.code = code;
       refused.diags = {d};
       ++refused_;
-      console_.say(fmt::format("refused: {}:{}: {} on {}: {}", path, test.line, test.name, engine,
-                               d.code));
+      console_.say(
+          fmt::format("refused: {}:{}: {} on {}: {}", path, test.line, test.name, engine, d.code));
     }
     return execute(path, text, refused, engine, schedule, nullptr);
   }
@@ -272,15 +274,16 @@ class Runner {
                        e.message ? ": " + *e.message : "", error.text());
   }
 
-  // With --tiles, the bytecode of the test's kernel behind the tile passes. Empty: run the program as
-  // it is, because that was asked for or because it has mistakes that the test is about.
+  // With --tiles, the bytecode of the test's kernel behind the tile passes. Empty: run the program
+  // as it is, because that was asked for or because it has mistakes that the test is about.
   Result<std::string> tiled(const std::string& path, const std::string& text,
                             const TestCase& test) const {
     if (o_.tiles.empty()) return std::string();
     Loaded loaded = load_program(path, text, load_options(test.bindings));
     if (!loaded.module) return std::string();
     int kernel = test.kernel.empty() ? 0 : loaded.module->find(test.kernel);
-    bool found = kernel >= 0 && static_cast<size_t>(kernel) < loaded.module->module().kernels.size();
+    bool found =
+        kernel >= 0 && static_cast<size_t>(kernel) < loaded.module->module().kernels.size();
     if (!found) return std::string();
     TESS_TRY(Module made, jit::tile_program(*loaded.module, static_cast<size_t>(kernel), o_.tiles));
     std::vector<uint8_t> bytes = write_bytecode(made);
