@@ -211,8 +211,7 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
     if (part) e.begin_if(e.ne(keep, b32(0)));
     Operand at = part ? e.add(byte, Operand::imm(1, byte.type)) : byte;
     Operand low = e.and_(global ? e.trunc(at) : at, b32(3));
-    Operand word = e.and_(at, Operand::imm(~uint64_t{3}, at.type));
-    if (!global) word = e.and_(at, b32(~3u));
+    Operand word = e.and_(at, global ? b64(~uint64_t{3}) : b32(~3u));
     Operand shift = e.shl(low, 3);
     Operand new_bits = e.form1("shl.b32", {value, shift});
     Operand changed = e.form1("shl.b32", {keep, shift});
@@ -222,10 +221,6 @@ void store_bits(Lowering& l, Operand element, const MemoryView& v, Operand code)
     if (part) e.end();
   }
 }
-
-}  // namespace
-
-namespace {
 
 // What guard mode reports if it was asked to: elements that are wanted and out of bounds.
 void report_outside(Lowering& l, const AccessPlan& plan, Addresser& where, Operand acts,

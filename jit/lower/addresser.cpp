@@ -169,8 +169,7 @@ void Addresser::global_terms(int64_t reg, int64_t unit, std::vector<Operand>& te
     Operand by = l_.wide(stride);
     for (const Operand& x : parts) {
       bool narrow = x.type == RegClass::b32 && stride.type == RegClass::b32;
-      Operand product =
-          narrow ? e.form1("mul.wide.s32", {x, stride}) : e.mul(l_.wide(x), by);
+      Operand product = narrow ? e.form1("mul.wide.s32", {x, stride}) : e.mul(l_.wide(x), by);
       terms.push_back(times(product, unit));
     }
     if (own) terms.push_back(times(by, own * unit));
@@ -186,8 +185,7 @@ Addresser::Coordinate Addresser::coordinate_parts(int64_t reg, size_t s) {
   for (int i = 0; i < v.rank(); ++i)
     if (v.dim[static_cast<size_t>(i)] == static_cast<int>(s)) d = i;
   Coordinate c{0, v.start[s], b32(0), 0, 0};
-  c.start_bits =
-      c.start.is_imm() && c.start.bits == 0 ? 0 : ~(low_bit(v.start_divisor[s]) - 1);
+  c.start_bits = c.start.is_imm() && c.start.bits == 0 ? 0 : ~(low_bit(v.start_divisor[s]) - 1);
   if (c.start.is_imm() && c.start.type == RegClass::b32) {
     c.own += static_cast<int32_t>(c.start.bits);
     c.start = b32(0);
@@ -201,9 +199,10 @@ Addresser::Coordinate Addresser::coordinate_parts(int64_t reg, size_t s) {
     return c;
   }
   int64_t at = layout_.at[static_cast<size_t>(reg)][i];
-  if (layout_.linear && (thread_bits_[i] & static_cast<uint64_t>(c.own + at))) {
+  if (layout_.linear && (thread_bits_[i] & static_cast<uint64_t>(at))) {
     c.moving = e.xor_(thread_[i], b32(static_cast<uint64_t>(at)));
-    c.moving_bits = ~uint64_t{0} & ~(low_bit(static_cast<int64_t>(thread_bits_[i])) - 1);
+    c.moving_bits =
+        ~(low_bit(static_cast<int64_t>(thread_bits_[i] | static_cast<uint64_t>(at))) - 1);
     return c;
   }
   c.own += at;
@@ -320,10 +319,9 @@ Operand Addresser::element_at(int64_t reg) {
   int64_t constant = 0;
   if (shared) shared_terms(reg, terms, constant);
   else global_terms(reg, 1, terms, constant);
-  return l_.emit().add(sum_of(std::move(terms), type),
-                       Operand::imm(static_cast<uint64_t>(constant) &
-                                        (shared ? 0xffffffff : ~uint64_t{0}),
-                                    type));
+  return l_.emit().add(
+      sum_of(std::move(terms), type),
+      Operand::imm(static_cast<uint64_t>(constant) & (shared ? 0xffffffff : ~uint64_t{0}), type));
 }
 
 Address Addresser::at(int64_t reg) {
@@ -338,7 +336,8 @@ Address Addresser::at(int64_t reg) {
   else global_terms(reg, unit, terms, constant);
   if (bits < 8) {
     Operand elements = sum_of(std::move(terms), type);
-    terms = {e.lshr(times(elements, bits), 3)};
+    // Whole bytes, both: units of access are. A start may be negative.
+    terms = {e.op(BlockOp::ashr, {times(elements, bits), b32(3)})};
     constant = constant * bits / 8;
   } else if (shared) {
     for (Operand& t : terms) t = times(t, unit);

@@ -8,11 +8,9 @@
 namespace tess::jit {
 namespace {
 
-constexpr size_t kMostSelected = 4;  // entries; lookup chooses among those in registers
-
 bool is_constant_table(const Kernel& k, const Inst& inst) {
   auto args = k.args(inst);
-  return inst.op == Op::table && args.size() > kMostSelected &&
+  return inst.op == Op::table && static_cast<int64_t>(args.size()) > kMostSelected &&
          std::all_of(args.begin(), args.end(), [](Ref r) { return r.is_constant(); });
 }
 

@@ -9,7 +9,6 @@ namespace tess::jit {
 namespace {
 
 using At = std::vector<int64_t>;
-constexpr int64_t kMostSelected = 4;  // entries; more are read from shared memory
 
 // The index of each register of the result, b32, below the number of entries.
 std::vector<Operand> indices(Lowering& l, const TileLayout* to, int64_t entries) {

@@ -136,6 +136,9 @@ Part Lowering::part_of(const Access& a) {
       if (at.is_imm() && at.bits == 0) at_divisor = kAnything;
     }
     int64_t n = 1;
+    // A part that hangs over its tensor's end has all elements of its type, but not all are there.
+    int64_t extent = k_.values[a.base].type.shape[static_cast<int>(i)];
+    bool extent_there = extent != kDynamic;
     if (ring && i == 0) {  // use number u: slot u mod N, for negative ones too
       Operand slots = from.extent[i];
       Operand u = at.type == RegClass::b64 ? e_.trunc(at) : at;
@@ -148,8 +151,9 @@ Part Lowering::part_of(const Access& a) {
         n = part.gather.shape[0];
       } else if (index.kind == IndexKind::range) {
         n = index.extent;
-      } else if (index.kind == IndexKind::all && from.extent[i].is_imm()) {
-        n = static_cast<int64_t>(from.extent[i].bits);
+      } else if (index.kind == IndexKind::all) {
+        if (extent_there) n = extent;
+        else if (from.extent[i].is_imm()) n = static_cast<int64_t>(from.extent[i].bits);
       }
       Bound bound;
       bound.dim = tile || index.kind != IndexKind::point ? part.view.rank() : -1;
@@ -158,12 +162,12 @@ Part Lowering::part_of(const Access& a) {
       bound.origin_divisor = at_divisor;
       bound.extent_divisor = 1;
       if (bound.extent.is_imm()) {
-        int64_t extent = static_cast<int64_t>(bound.extent.bits);
-        bound.extent_divisor = extent ? extent : kAnything;
+        int64_t there = static_cast<int64_t>(bound.extent.bits);
+        bound.extent_divisor = there ? there : kAnything;
       } else if (from.root < k_.params.size() && from.root == a.base) {
         bound.extent_divisor = host_divisor(k_.params[a.base].shape[i]);
       }
-      bool inside = index.kind == IndexKind::all;
+      bool inside = index.kind == IndexKind::all && !extent_there;
       if (!tile && at.is_imm() && bound.extent.is_imm()) {
         int64_t first = static_cast<int32_t>(at.bits);
         inside |= at.type == RegClass::b32 && first >= 0 &&

@@ -6,6 +6,9 @@
 
 namespace tess::jit {
 
+// A lookup chooses among so many entries of a table in registers; more it reads from shared memory.
+inline constexpr int64_t kMostSelected = 4;
+
 int64_t element_bytes(DType type);  // of one element of an array
 
 class ScratchArray {

@@ -89,14 +89,17 @@ std::optional<Staged> staged_at(const Kernel& k, const Places& at, uint32_t pc) 
   return Staged{pc, smem, reader};
 }
 
-// Whole rows of a dense tensor: one run in memory.
+// Whole rows of a dense tensor that alone are no multiple of 16 bytes, but are one run in memory
+// together.
 bool whole_rows(const Kernel& k, const Access& a) {
   if (a.base >= k.params.size() || !k.params[a.base].strides.empty()) return false;
   auto indices = k.indices_of(a);
   const Type& t = k.values[a.base].type;
   for (size_t d = 1; d < indices.size(); ++d)
     if (indices[d].kind != IndexKind::all || t.shape[static_cast<int>(d)] == kDynamic) return false;
-  return indices.size() > 1 && indices[0].kind == IndexKind::range;
+  int64_t row_bits = t.dtype.is_bool() ? 8 : t.dtype.bits;
+  for (int d = 1; d < t.shape.rank; ++d) row_bits *= t.shape[d];
+  return indices.size() > 1 && indices[0].kind == IndexKind::range && row_bits % 128;
 }
 
 // The declaration of a shared tile with row-major memory.

@@ -6,8 +6,8 @@
 //
 // Runs behind pipelining, which has taken what loops can fetch ahead; where copies of a pipelined
 // loop are in flight, nothing else is waited for and loads stay. A tile that is whole rows of a dense
-// tensor becomes row-major, so that it is copied as one run of 16-byte pieces whatever its rows'
-// length. Pure; deterministic.
+// tensor, each no multiple of 16 bytes, becomes row-major, a written layout of it too: so it is copied
+// as one run of 16-byte pieces. Pure; deterministic.
 #pragma once
 #include "isa/verify.h"
 

@@ -64,7 +64,7 @@ class Pipeliner {
       const Inst& inst = k_.code[pc];
       if (inst.op != Op::for_ || !plain_block(pc)) continue;
       int64_t n = k_.attr(inst, AttrTag::pipeline).value_or(0);
-      if (n < 2) continue;
+      if (n < 2 || holds_pipelined(pc)) continue;
       Pipelined p{pc, info_.match[pc], n, {}};
       for (uint32_t at = pc + 1; at < p.end; ++at) {
         if (opens(at)) {
@@ -85,6 +85,14 @@ class Pipeliner {
       used += once * p.stages - staged;
       loops_.push_back(std::move(p));
     }
+  }
+
+  // The innermost loop runs ahead; those around it would need rings of their own at the same time.
+  bool holds_pipelined(uint32_t loop) const {
+    for (uint32_t pc = loop + 1; pc < info_.match[loop]; ++pc)
+      if (k_.code[pc].op == Op::for_ && k_.attr(k_.code[pc], AttrTag::pipeline).value_or(0) >= 2)
+        return true;
+    return false;
   }
 
   bool opens(uint32_t pc) const {
@@ -301,12 +309,13 @@ class Pipeliner {
       copies(p, counter, w_.constant(dt::i32_, s));
       commit(p);
     }
-    // Copies of iterations that there are: counter < end - distance, which cannot overflow.
-    DType counted = k_.values[k_.results(loop)[0].index()].type.dtype;
+    // Copies of iterations that there are: counter < end - distance. That wraps only for ends near
+    // the least number of the type, where it copies what is not there. Within::behind knows this
+    // form.
     limit_of_copies_ = Ref::none();
     if (auto step = integer(step_); step && *step > 0)
-      limit_of_copies_ = w_.scalar(Op::sub, counted, args[1],
-                                   w_.constant(counted, *step * (p.stages - 1)), loop.loc);
+      limit_of_copies_ =
+          w_.scalar(Op::sub, t, args[1], w_.constant(t, *step * (p.stages - 1)), loop.loc);
     iteration_ = w_.value("iteration", scalar_type(dt::i32_)).index();
     w_.append(Op::move, {Ref::value(iteration_)}, {w_.constant(dt::i32_, 0)}, {}, loop.loc);
   }

@@ -6,6 +6,7 @@
 #include "jit/tile/pipeline.h"
 #include "jit/tile/shapes.h"
 #include "jit/tile/webs.h"
+#include "jit/tile/within.h"
 
 namespace tess::jit {
 namespace {
@@ -26,6 +27,7 @@ bool plain_load(const Kernel& k, const Inst& inst, uint32_t counter, int dim, in
   if (k.has(inst, AttrTag::layout) || k.has(inst, AttrTag::pad)) return false;
   const Access& a = k.accesses[args[0].index()];
   const Type& from = k.values[a.base].type;
+  if (!a.item.is_none()) return false;
   if (from.space != Space::global || from.shape.rank != 2 || a.n_indices != 2) return false;
   auto indices = k.indices_of(a);
   for (int d = 0; d < 2; ++d) {
@@ -35,6 +37,22 @@ bool plain_load(const Kernel& k, const Inst& inst, uint32_t counter, int dim, in
     if (counts && i.extent != step) return false;
   }
   return true;
+}
+
+std::optional<HostExpr> host_expression(const Kernel& k, Ref end) {
+  if (auto n = constant_of(k, end)) return HostExpr::of(*n);
+  if (!end.is_value() || end.index() >= k.params.size()) return {};
+  return HostExpr{{{HostOp::param, end.index()}}};
+}
+int64_t divisor_of(const Kernel& k, Ref end) {
+  auto e = host_expression(k, end);
+  return e ? tile::host_divisor(k, *e) : 1;
+}
+// Whether the loop's end is the extent of what is loaded, so that the rest of a step is zero.
+bool ends_with(const Kernel& k, Ref end, const Inst& load, size_t dim) {
+  auto e = host_expression(k, end);
+  uint32_t base = k.accesses[k.args(load)[0].index()].base;
+  return e && base < k.params.size() && k.params[base].shape[dim] == *e;
 }
 
 // The loop at `pc`, if it is of that kind and nothing else.
@@ -47,6 +65,7 @@ std::optional<Operands> product_loop(const Kernel& k, const KernelInfo& info, ui
   if (begin != 0 || !step || *step <= 1) return {};
   const Inst& mma = k.code[pc + 3];
   if (mma.op != Op::mma || k.has(mma, AttrTag::layout) || k.has(mma, AttrTag::promote)) return {};
+  if (!(k.results(mma)[0] == k.args(mma)[2])) return {};  // a sum over all steps
   uint32_t counter = k.results(loop)[0].index();
   Operands o{pc, 0, 0, pc + 3, *step, k.attr(loop, AttrTag::pipeline).value_or(1)};
   for (uint32_t at : {pc + 1, pc + 2}) {
@@ -56,6 +75,10 @@ std::optional<Operands> product_loop(const Kernel& k, const KernelInfo& info, ui
     if (made == k.args(mma)[1] && plain_load(k, k.code[at], counter, 0, *step)) o.load_b = at;
   }
   if (!o.load_a || !o.load_b) return {};
+  bool whole_steps = divisor_of(k, args[1]) % *step == 0;
+  if (!whole_steps &&
+      !(ends_with(k, args[1], k.code[o.load_a], 1) && ends_with(k, args[1], k.code[o.load_b], 0)))
+    return {};
   // The tiles have no other definition or reader.
   for (uint32_t load : {o.load_a, o.load_b}) {
     uint32_t tile = k.results(k.code[load])[0].index(), readers = 0, writers = 0;

@@ -22,7 +22,9 @@ bool fits(const Kernel& k, const HostExpr& e) {
 }
 
 // The end and the step of counter + c, where it stands under the condition counter < end - d, c <= d:
-// the counter of a loop from 0 whose step divides c.
+// the counter of a loop from 0 whose step divides c. All of them have one definition, so the condition
+// and the sum are of the same turn; the loop runs, so end > 0 and end - d does not wrap. This is the
+// form in which jit/tile/pipeline.cpp guards its copies.
 std::optional<std::pair<HostExpr, int64_t>> behind(const Kernel& k,
                                                    const std::vector<const Inst*>& made,
                                                    const Inst& condition, const Inst& sum) {
