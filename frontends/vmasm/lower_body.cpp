@@ -39,6 +39,7 @@ Loc KernelLowering::loc_of(TokenRange tokens, const Annotation& written) {
 }
 
 void KernelLowering::block(BlockId id) {
+  if (!id) return;  // the parser has said that it is missing
   for (StmtId s : ast().list(ast()[id].stmts)) stmt(ast()[s]);
 }
 
