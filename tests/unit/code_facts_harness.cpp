@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <set>
 
@@ -39,15 +38,8 @@ std::string print_program(const Program& p) {
 }
 
 std::vector<Program> all_programs(bool directives) {
-  std::vector<std::string> files;
-  for (const char* folder : {"samples", "stdlib"})
-    for (const auto& e :
-         std::filesystem::directory_iterator(std::string(TESS_SOURCE_ROOT "/") + folder))
-      if (e.path().extension() == ".vmasm")
-        files.push_back(std::string(folder) + "/" + e.path().filename().string());
-  std::sort(files.begin(), files.end());
   std::vector<Program> out;
-  for (const std::string& file : files) {
+  for (const std::string& file : program_files()) {
     std::set<std::pair<std::string, std::string>> met;
     auto add = [&](const std::string& kernel, const Constants& constants) {
       if (met.emplace(kernel, print_constants(constants)).second)

@@ -78,8 +78,7 @@ const Bound* bound_of(const std::vector<Bound>& bounds, const Program& p) {
 // Within 10 % or 4 instructions.
 bool agree(int a, int b) { return std::abs(a - b) <= std::max(4, std::max(a, b) / 10); }
 
-LoopCode product_loop(const Program& p, Backend backend) {
-  auto c = machine_code(p, 80, backend);
+LoopCode product_loop(const Result<MachineCode>& c) {
   REQUIRE_MESSAGE(c, (c ? std::string() : c.error().message));
   CHECK(spills(*c) == 0);
   auto loop = main_loop(c->sass, "HMMA");
@@ -136,7 +135,7 @@ TEST_CASE("the f16 product's main loop: asynchronous copies, ldmatrix, mma, and 
     std::map<Backend, LoopCode> loops;
     for (Backend backend : {Backend::nvptx, Backend::nvrtc}) {
       if (backend == Backend::nvrtc && !nvrtc_there()) continue;
-      LoopCode l = loops[backend] = product_loop(p, backend);
+      LoopCode l = loops[backend] = product_loop(machine_code(p, 80, backend));
       CAPTURE(l.all);
       CHECK(l.ldgsts > 0);
       CHECK(l.ldgsts == l.ldgsts_16);
@@ -187,12 +186,7 @@ const char* kInline = R"(
         %b = mul (sub (cast %q : f16), (cast %z : f16)), %s)";
 
 LoopCode weights_loop(const std::string& text, Backend backend) {
-  auto c = machine_code(load_text(text), 0, 80, backend);
-  REQUIRE_MESSAGE(c, (c ? std::string() : c.error().message));
-  CHECK(spills(*c) == 0);
-  auto loop = main_loop(c->sass, "HMMA");
-  REQUIRE(loop);
-  return *loop;
+  return product_loop(machine_code(load_text(text), 0, 80, backend));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 #include <fmt/format.h>
+#include <algorithm>
+#include <filesystem>
 
 #include "isa/launch.h"
 #include "vm/api/load.h"
@@ -63,6 +65,17 @@ std::string broken_promise(const Module& m) {
     }
   }
   return {};
+}
+
+std::vector<std::string> program_files() {
+  std::vector<std::string> files;
+  for (const char* folder : {"samples", "stdlib"})
+    for (const auto& e :
+         std::filesystem::directory_iterator(std::string(TESS_SOURCE_ROOT "/") + folder))
+      if (e.path().extension() == ".vmasm")
+        files.push_back(std::string(folder) + "/" + e.path().filename().string());
+  std::sort(files.begin(), files.end());
+  return files;
 }
 
 Ran run_with(const VerifiedModule& m, size_t kernel, std::vector<gen::RandomArg> args) {

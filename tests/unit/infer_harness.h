@@ -14,6 +14,8 @@ using Bindings = std::vector<std::pair<std::string, std::string>>;
 // A file of the source tree, or text; fails the test if it does not load.
 VerifiedModule load_file(const std::string& path, const Bindings& bindings = {});
 VerifiedModule load_text(const std::string& text);
+// The files of samples and stdlib, sorted: "stdlib/matmul.vmasm".
+std::vector<std::string> program_files();
 
 jit::Inferred infer(const VerifiedModule& m, size_t kernel = 0, jit::Sm sm = jit::Sm::sm_80);
 VerifiedModule verified(Module m);

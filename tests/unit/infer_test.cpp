@@ -54,24 +54,13 @@ const Fact kFacts[] = {
 #undef FACT
 };
 
-std::vector<std::string> programs() {
-  std::vector<std::string> files;
-  for (const char* folder : {"samples", "stdlib"})
-    for (const auto& e :
-         std::filesystem::directory_iterator(std::string(TESS_SOURCE_ROOT "/") + folder))
-      if (e.path().extension() == ".vmasm")
-        files.push_back(std::string(folder) + "/" + e.path().filename().string());
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
 }  // namespace
 
 TEST_CASE("every sample and library kernel infers, within its numbers") {
   std::map<std::pair<std::string, std::string>, const Fact*> facts;
   for (const Fact& f : kFacts) facts[{f.file, f.kernel}] = &f;
   std::set<std::pair<std::string, std::string>> met;
-  for (const std::string& file : programs()) {
+  for (const std::string& file : program_files()) {
     VerifiedModule m = load_file(file);
     for (size_t k = 0; k < m.module().kernels.size(); ++k)
       for (jit::Sm sm : {jit::Sm::sm_80, jit::Sm::sm_90a}) {
