@@ -56,4 +56,16 @@ std::vector<RandomArg> random_args(const Kernel& kernel, uint64_t seed) {
   return args;
 }
 
+std::vector<LaunchArg> launch_args(std::vector<RandomArg>& args) {
+  std::vector<LaunchArg> launch;
+  for (RandomArg& a : args) {
+    LaunchArg l;
+    l.scalar = a.scalar;
+    for (RandomTensor& t : a.tensors)
+      l.tensors.push_back({t.dtype, t.bytes.data(), t.bytes.size(), t.shape, {}, true});
+    launch.push_back(std::move(l));
+  }
+  return launch;
+}
+
 }  // namespace tess::gen

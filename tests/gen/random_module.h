@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "isa/launch.h"
 #include "isa/module.h"
 
 namespace tess::gen {
@@ -50,5 +51,7 @@ struct RandomArg {
   std::vector<RandomTensor> tensors;  // several for a list
 };
 std::vector<RandomArg> random_args(const Kernel& kernel, uint64_t seed);
+// The same as a launch takes them: they point to the tensors' bytes.
+std::vector<LaunchArg> launch_args(std::vector<RandomArg>& args);
 
 }  // namespace tess::gen

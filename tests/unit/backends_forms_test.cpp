@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <cctype>
-#include <cstdlib>
 #include <map>
 #include <set>
 
 #include "jit/cubin/ptxas.h"
 #include "jit/cuda/cuda_forms.h"
 #include "tests/unit/backends_harness.h"
+#include "tests/unit/ptxas_there.h"
 
 using namespace tess;
 using namespace tess::jit;
@@ -99,16 +99,6 @@ struct FormKernel : BlockWriter {
   }
 };
 
-std::string ptxas_path() {
-  static const std::string path = [] {
-    const char* root = std::getenv("CUDA_HOME");
-    auto r = find_ptxas(ptxas_places(root ? root : ""));
-    if (!r) MESSAGE("without ptxas: " << r.error().message);
-    return r ? *r : std::string();
-  }();
-  return path;
-}
-
 BlockKernel kernel_of(std::span<const std::string> opcodes, int arch) {
   FormKernel k(arch);
   int n = 0;
@@ -122,8 +112,8 @@ std::string refusal(std::span<const std::string> opcodes, int arch, bool cuda) {
   if (auto good = check_block(k); !good) return good.error().message;
   auto code = cuda ? compile_cuda(*test_nvrtc(), k) : compile_nvptx(k);
   if (!code) return code.error().message;
-  if (!ptxas_path().empty()) {
-    auto done = assemble_ptx(code->image, {.path = ptxas_path(), .arch = arch, .level = 0});
+  if (!test::ptxas_path().empty()) {
+    auto done = assemble_ptx(code->image, {.path = test::ptxas_path(), .arch = arch, .level = 0});
     if (!done) return done.error().message;
   }
   ptxsim::Simulator s;

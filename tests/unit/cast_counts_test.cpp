@@ -15,6 +15,7 @@
 #include "jit/cubin/ptxas.h"
 #include "jit/cubin/sass.h"
 #include "tests/unit/lowered_harness.h"
+#include "tests/unit/ptxas_there.h"
 
 using namespace tess;
 using namespace tess::jit;
@@ -81,15 +82,6 @@ kernel {0}(x: in u32[{5}] aligned(16), y: out u32[{6}] aligned(16)) grid(1) warp
 }
 
 constexpr int kFew = 32, kMany = 64;
-
-std::string ptxas() {
-  static const std::string path = [] {
-    const char* root = std::getenv("CUDA_HOME");
-    auto r = find_ptxas(ptxas_places(root ? root : ""));
-    return r ? *r : std::string();
-  }();
-  return path;
-}
 
 // Instructions that compute, per element.
 struct Count {
@@ -164,8 +156,8 @@ Counts measure(const std::vector<Source>& types, const std::string& to, int arch
       all += plain;
     }
   std::map<std::string, int> sass;
-  if (!ptxas().empty()) {
-    auto machine = assemble_ptx(all, {.path = ptxas(), .arch = arch});
+  if (!test::ptxas_path().empty()) {
+    auto machine = assemble_ptx(all, {.path = test::ptxas_path(), .arch = arch});
     REQUIRE_MESSAGE(machine, machine.error().message);
     auto kernels = read_cubin(machine->cubin);
     REQUIRE(kernels);
@@ -227,11 +219,12 @@ void check(const std::string& to, int arch) {
       CHECK_MESSAGE(c.ptx <= reached(s, to, arch) + 1e-9, what);
       // In machine code one instruction more for all of them may be an address.
       double address = 1.0 / (kMany - kFew);
-      if (!ptxas().empty()) CHECK_MESSAGE(c.sass <= reached(s, to, arch) + address, what);
+      if (!test::ptxas_path().empty())
+        CHECK_MESSAGE(c.sass <= reached(s, to, arch) + address, what);
       CHECK_MESSAGE(c.ptx >= 0.25, what);  // something was counted
     }
   }
-  if (by[0].empty() || by[1].empty() || ptxas().empty()) return;
+  if (by[0].empty() || by[1].empty() || test::ptxas_path().empty()) return;
   for (const Source& s : types) {
     double a = by[0][s.name].sass * (kMany - kFew), b = by[1][s.name].sass * (kMany - kFew);
     CHECK_MESSAGE(

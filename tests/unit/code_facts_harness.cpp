@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -90,16 +89,6 @@ Result<MachineCode> machine_code(const VerifiedModule& m, size_t kernel, int arc
   REQUIRE(code.size() == 1);
   out.sass = std::move(code[0]);
   return out;
-}
-
-const std::string& ptxas_path() {
-  static const std::string path = [] {
-    const char* root = std::getenv("CUDA_HOME");
-    auto found = jit::find_ptxas(jit::ptxas_places(root ? root : ""));
-    if (!found) MESSAGE("nothing is assembled: " << found.error().message);
-    return found ? *found : std::string();
-  }();
-  return path;
 }
 
 bool nvrtc_there() {

@@ -9,6 +9,7 @@
 #include "jit/compile.h"
 #include "jit/cubin/ptxas.h"
 #include "jit/cubin/sass.h"
+#include "tests/unit/ptxas_there.h"
 
 namespace tess::test {
 
@@ -38,8 +39,6 @@ Result<MachineCode> machine_code(const Program& p, int arch, jit::Backend backen
 Result<MachineCode> machine_code(const VerifiedModule& m, size_t kernel, int arch,
                                  jit::Backend backend);
 
-// Empty, and said once, where there is none.
-const std::string& ptxas_path();
 bool nvrtc_there();
 
 // Accesses of global memory in machine code that move fewer than 16 bytes a thread.

@@ -37,14 +37,7 @@ void canonicalise_nans(gen::RandomTensor& t) {
 
 template <class Run>
 Ran run_with(const Kernel& kernel, std::vector<gen::RandomArg> args, Run run) {
-  std::vector<LaunchArg> launch;
-  for (gen::RandomArg& a : args) {
-    LaunchArg l;
-    l.scalar = a.scalar;
-    for (gen::RandomTensor& t : a.tensors)
-      l.tensors.push_back({t.dtype, t.bytes.data(), t.bytes.size(), t.shape, {}, true});
-    launch.push_back(std::move(l));
-  }
+  std::vector<LaunchArg> launch = gen::launch_args(args);
   Ran r;
   Result<BoundLaunch> bound = bind_launch(kernel, launch, {});
   REQUIRE(bound);

@@ -3,27 +3,17 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <map>
 
 #include "isa/diag/jit.h"
 #include "jit/cubin/ptxas.h"
 #include "jit/cubin/sass.h"
+#include "tests/unit/ptxas_there.h"
 
 using namespace tess;
 using namespace tess::jit;
 
 namespace {
-
-std::string ptxas() {
-  static const std::string path = [] {
-    const char* root = std::getenv("CUDA_HOME");
-    auto r = find_ptxas(ptxas_places(root ? root : ""));
-    if (!r) MESSAGE("without ptxas: " << r.error().message);
-    return r ? *r : std::string();
-  }();
-  return path;
-}
 
 // A kernel that reads and writes registers of all classes around `body`.
 std::string kernel(int arch, const std::string& body) {
@@ -47,7 +37,7 @@ st.volatile.global.v2.f64 [%d1],{{%g2,%g3}}; st.volatile.global.u16 [%d1],%h2; s
 }
 
 SassKernel assembled(const std::string& ptx, int arch, KernelUse* use = nullptr) {
-  auto r = assemble_ptx(ptx, {.path = ptxas(), .arch = arch});
+  auto r = assemble_ptx(ptx, {.path = test::ptxas_path(), .arch = arch});
   REQUIRE_MESSAGE(r, r.error().message);
   REQUIRE(r->kernels.size() == 1);
   if (use) *use = r->kernels[0];
@@ -176,7 +166,7 @@ constexpr Observation kObserved[] = {
 }  // namespace
 
 TEST_CASE("each PTX instruction is found in the machine code, and only where it is") {
-  if (ptxas().empty()) return;
+  if (test::ptxas_path().empty()) return;
   std::map<int, SassKernel> without;
   for (int arch : {80, 901}) {
     without[arch] = assembled(kernel(arch, ""), arch);
@@ -198,7 +188,7 @@ TEST_CASE("each PTX instruction is found in the machine code, and only where it 
 }
 
 TEST_CASE("loops are backward branches") {
-  if (ptxas().empty()) return;
+  if (test::ptxas_path().empty()) return;
   // Two nested loops whose bodies hold 3 and 1 barriers; nothing can be unrolled.
   std::string body =
       "mov.u32 %r7,0; OUTER: bar.sync 0; mov.u32 %r8,0; INNER: bar.sync 0; bar.sync 0; bar.sync 0; "
@@ -240,7 +230,7 @@ TEST_CASE("what ptxas says of a kernel") {
   CHECK(uses[1].entry == "b");
   CHECK(uses[1].registers == 8);
   CHECK(uses[1].spill_loads == 0);
-  if (ptxas().empty()) return;
+  if (test::ptxas_path().empty()) return;
   KernelUse use;
   assembled(kernel(80, "bar.sync 0;"), 80, &use);
   CHECK(use.entry == "k");
@@ -266,12 +256,12 @@ TEST_CASE("what cannot be assembled or read has a code") {
     REQUIRE_FALSE(r);
     CHECK(r.error().code == diag::cubin_malformed);
   }
-  if (ptxas().empty()) return;
-  auto wrong = assemble_ptx(kernel(80, "frobnicate;"), {.path = ptxas(), .arch = 80});
+  if (test::ptxas_path().empty()) return;
+  auto wrong = assemble_ptx(kernel(80, "frobnicate;"), {.path = test::ptxas_path(), .arch = 80});
   REQUIRE_FALSE(wrong);
   CHECK(wrong.error().code == diag::ptxas_failed);
   CHECK(wrong.error().message.find("frobnicate") != std::string::npos);
-  auto good = assemble_ptx(kernel(80, ""), {.path = ptxas(), .arch = 80});
+  auto good = assemble_ptx(kernel(80, ""), {.path = test::ptxas_path(), .arch = 80});
   REQUIRE(good);
   // Every prefix and every damaged header is refused, or holds the whole kernel.
   auto whole = read_cubin(good->cubin);

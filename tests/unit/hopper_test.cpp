@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 
 #include "frontends/vmasm/print_module.h"
@@ -13,6 +12,7 @@
 #include "jit/tile/hopper.h"
 #include "jit/tile/hopper_plan.h"
 #include "tests/unit/infer_harness.h"
+#include "tests/unit/ptxas_there.h"
 
 namespace tess {
 namespace {
@@ -166,16 +166,6 @@ TEST_CASE("stages shrink until rings fit") {
 
 namespace {
 
-std::string ptxas() {
-  static const std::string path = [] {
-    const char* root = std::getenv("CUDA_HOME");
-    auto r = jit::find_ptxas(jit::ptxas_places(root ? root : ""));
-    if (!r) MESSAGE("machine code is not looked at without ptxas: " << r.error().message);
-    return r ? *r : std::string();
-  }();
-  return path;
-}
-
 struct Machine {
   jit::SassKernel code;
   jit::KernelUse use;
@@ -185,7 +175,7 @@ struct Machine {
 std::optional<Machine> machine(const std::string& file, const test::Bindings& bindings,
                                jit::Backend backend) {
   const jit::BackendRow* row = jit::find_row(jit::default_toolchain(), backend);
-  if (ptxas().empty() || !row->available()) return {};
+  if (test::ptxas_path().empty() || !row->available()) return {};
   VerifiedModule m = test::load_file(file, bindings);
   jit::CompileOptions options;
   options.target = {901, backend, 0};
@@ -197,7 +187,8 @@ std::optional<Machine> machine(const std::string& file, const test::Bindings& bi
   }
   auto compiled = jit::compile_kernel(jit::default_toolchain(), m, 0, options);
   REQUIRE_MESSAGE(compiled, (compiled ? std::string() : compiled.error().message));
-  auto cubin = jit::assemble_ptx(compiled->machine.image, {.path = ptxas(), .arch = 901});
+  auto cubin =
+      jit::assemble_ptx(compiled->machine.image, {.path = test::ptxas_path(), .arch = 901});
   REQUIRE_MESSAGE(cubin, (cubin ? std::string() : cubin.error().message));
   auto kernels = jit::read_cubin(cubin->cubin);
   REQUIRE(kernels);

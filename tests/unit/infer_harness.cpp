@@ -79,14 +79,7 @@ std::vector<std::string> program_files() {
 }
 
 Ran run_with(const VerifiedModule& m, size_t kernel, std::vector<gen::RandomArg> args) {
-  std::vector<LaunchArg> launch;
-  for (gen::RandomArg& a : args) {
-    LaunchArg l;
-    l.scalar = a.scalar;
-    for (gen::RandomTensor& t : a.tensors)
-      l.tensors.push_back({t.dtype, t.bytes.data(), t.bytes.size(), t.shape, {}, true});
-    launch.push_back(std::move(l));
-  }
+  std::vector<LaunchArg> launch = gen::launch_args(args);
   Ran r;
   auto bound = bind_launch(m.kernel(kernel), launch, {});
   if (!bound) return {{}, bound.error().message};
