@@ -364,6 +364,7 @@ Operand Addresser::inside(int64_t reg) {
     all = e.and_(all, e.op(BlockOp::ult, {index, b.extent}));
   }
   const MemoryView& v = part_.view;
+  all = e.and_(all, l_.has_slot(v));
   if (v.ends()) all = e.and_(all, e.ult(e.sub(element_at(reg), v.room_begin), v.room));
   return all;
 }

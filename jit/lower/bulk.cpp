@@ -151,7 +151,7 @@ LOWER(red_async) {
     v.words = l.broadcast_words(v, to.shape, layout);
   }
   Addresser where(l, to, *layout);
-  Operand bad = e.or_(outside_of_shared(l, 0, to), in_another_phase(l, b));
+  Operand bad = e.or_(outside_of_shared(l, to), in_another_phase(l, b));
   Operand mine = e.and_(l.is_first_copy(*layout), e.not_(bad));
   bool some = !mine.is_imm();
   if (some) e.begin_if(mine);

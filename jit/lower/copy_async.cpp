@@ -72,7 +72,7 @@ bool copy_run(Lowering& l, const Part& to, const Part& from) {
   auto rows = row_major(dims);
   if (!rows || !(*rows == *t.memory)) return false;
   for (const Bound& b : from.bounds)
-    if (b.dim != 0) return false;
+    if (b.dim != 0 || std::gcd<int64_t>(b.origin_divisor, 128) * (row * bits / 8) % 16) return false;
   bool aligned = row * bits % 8 == 0 && f.alignment % 16 == 0 && t.alignment % 16 == 0 &&
                  std::gcd<int64_t>(f.start_divisor[0], 128) * (row * bits / 8) % 16 == 0;
   if (!aligned || elements * bits % 128) return false;
@@ -83,7 +83,8 @@ bool copy_run(Lowering& l, const Part& to, const Part& from) {
   Operand left = b64(0), ahead = b64(0);  // bytes from this thread's first piece to the end
   for (const Bound& b : from.bounds) {
     Operand end = b.extent.type == RegClass::b32 ? e.zext(b.extent) : b.extent;
-    ahead = e.add(begin, e.zext(mine));
+    Operand origin = e.mul(l.wide(b.origin), b64(static_cast<uint64_t>(row * bits / 8)));
+    ahead = e.add(origin, e.zext(mine));
     left = e.sub(e.mul(end, b64(static_cast<uint64_t>(row * bits / 8))), ahead);
   }
   for (int64_t p = 0; p < pieces; p += threads) {
@@ -115,7 +116,7 @@ LOWER(copy_async) {
   if (plain && copy_run(l, to, from)) return;
   const TileLayout* layout = copy_layout(l, to.view.type, shape);
   if (!layout) return;
-  outside_of_shared(l, 0, to);  // elements that are outside are not stored
+  outside_of_shared(l, to);  // elements that are outside are not stored
   auto pad = l.attr(AttrTag::pad);
   uint64_t pad_code = pad ? l.kernel().constants[static_cast<size_t>(*pad)].code : 0;
   std::optional<Tile> mask;

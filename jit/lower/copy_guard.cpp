@@ -6,7 +6,7 @@ namespace tess::jit {
 
 Operand partly_outside(Lowering& l, const Part& part) {
   Emit& e = l.emit();
-  Operand bad = pred(false);
+  Operand bad = e.not_(l.has_slot(part.view));
   for (const Bound& b : part.bounds) {
     int64_t n = b.dim < 0 ? 1 : part.shape[b.dim];
     Operand last = e.add(b.origin, Operand::imm(static_cast<uint64_t>(n - 1), b.origin.type));
@@ -15,18 +15,9 @@ Operand partly_outside(Lowering& l, const Part& part) {
   return bad;
 }
 
-Operand outside_of_shared(Lowering& l, size_t arg, const Part& part) {
+Operand outside_of_shared(Lowering& l, const Part& part) {
   if (!l.options().guard) return pred(false);
-  Emit& e = l.emit();
   Operand bad = partly_outside(l, part);
-  if (Ref r = l.arg_ref(arg); r.is_access()) {
-    const Access& a = l.kernel().accesses[r.index()];
-    const Index& slot = l.kernel().indices_of(a)[0];
-    if (l.kernel().values[a.base].type.ring && slot.kind != IndexKind::all) {
-      Operand use = l.index_of(slot.start);
-      bad = e.or_(bad, e.slt(use, Operand::imm(0, use.type)));
-    }
-  }
   fault_if(l, bad, diag::run_copy_bounds);
   return bad;
 }

@@ -7,8 +7,8 @@ namespace tess::jit {
 
 // Some element of the part is out of bounds; nothing is recorded.
 Operand partly_outside(Lowering& l, const Part& part);
-// The shared side, operand `arg`, is partly out of bounds, or no slot of its ring.
-Operand outside_of_shared(Lowering& l, size_t arg, const Part& part);
+// The shared side is partly out of bounds, or no slot of its ring.
+Operand outside_of_shared(Lowering& l, const Part& part);
 // What `body` emits does not happen where `bad` holds.
 template <class Body>
 void unless(Lowering& l, Operand bad, Body body) {

@@ -77,6 +77,7 @@ bool rows_lie_together(const Part& part, const TileLayout& l, int d, int64_t ele
 std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like) {
   const TileLayout& layout = *like.layout;
   if (part.view.space != Space::shared || !part.bounds.empty() || part.gather_dim >= 0) return {};
+  if (part.view.may_lack_slot() && l.options().report_out_of_bounds) return {};
   std::optional<Fragment> f = fragment_of(layout, like.type);
   if (!f) return {};
   int64_t row = 4 * f->per_word;  // elements in 16 bytes
@@ -117,7 +118,7 @@ std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& l
     std::string opcode = "ldmatrix.sync.aligned.m8n8.x" + std::to_string(n) + (trans ? ".trans" : "") + ".shared.b16";
     Words got = l.emit().form(opcode, {at.base, b32(static_cast<uint32_t>(at.offset))});
     for (int64_t i = 0; i < n; ++i) {
-      Operand word = got[static_cast<size_t>(i)];
+      Operand word = l.emit().sel(l.has_slot(part.view), got[static_cast<size_t>(i)], b32(0));
       if (word_class(like.type) == RegClass::f32) word = l.emit().op(BlockOp::as_f32, {word});
       out[static_cast<size_t>(w + i)] = word;
     }

@@ -31,22 +31,16 @@ Points points_of(Lowering& l, size_t first, size_t end, const Shape& shape,
 }
 
 Part point(Lowering& l, const Part& whole, const Points& points, size_t reg) {
-  Emit& e = l.emit();
   Part part = whole;
   part.shape = Shape();
   part.view.dim.clear();
   part.view.extent.clear();
+  part.view.first.clear();
+  part.bounds.clear();
   for (size_t d = 0; d < points.size(); ++d) {
     size_t s = static_cast<size_t>(whole.view.dim[d]);
     Operand at = points[d][reg];
-    Bound b;
-    b.origin = at;
-    b.extent = whole.view.extent[d];
-    if (b.origin.type != b.extent.type) {
-      b.origin = l.wide(b.origin);
-      if (b.extent.type == RegClass::b32) b.extent = e.zext(b.extent);
-    }
-    part.bounds.push_back(b);
+    part.bounds.push_back(l.bound_of(whole.view, d, at));
     part.view.start[s] = l.index_add(part.view.start[s], at);
     part.view.start_divisor[s] = 1;
   }

@@ -71,6 +71,8 @@ struct MemoryView {
   int64_t alignment = 1;  // bytes that base is a multiple of
   std::vector<int> dim;
   std::vector<Operand> extent;  // by dimension of the view: its bounds
+  // The same: coordinates below are not there, b64, at most the extent; empty: all 0.
+  std::vector<Operand> first;
   // By dimension of the storage.
   std::vector<Operand> start;
   std::vector<int64_t> start_divisor;  // known divisors; of a constant 0, 2^30
@@ -82,12 +84,15 @@ struct MemoryView {
   int64_t room_divisor = 1;
   bool ends() const { return room.kind != Operand::Kind::none; }
   const Layout* memory = nullptr;  // shared: storage coordinates -> element offset
+  // The use number of the ring's slot, if it may be negative: then nothing is there.
+  Operand use;
+  bool may_lack_slot() const { return use.kind != Operand::Kind::none; }
   bool remote = false;             // in a peer block's shared memory
   int rank() const { return static_cast<int>(dim.size()); }
 };
 
 // The part of a view that an access names, with what must be checked of each of its dimensions:
-// origin + coordinate below extent, as unsigned numbers.
+// origin + coordinate below extent, as unsigned numbers. Both count from the first that is there.
 struct Bound {
   int dim = -1;            // of the part; -1: a point
   Operand origin, extent;  // of one class
@@ -249,6 +254,9 @@ class Lowering {
   MemoryView view_of(uint32_t value, Ref item = Ref::none());
   Part part_of(const Access& a);
   Part part_of_arg(size_t i);  // an access, or a whole tensor or shared tile
+  // The bound of dimension d of a view for what begins at `at`; its divisors are not set.
+  Bound bound_of(const MemoryView& v, size_t d, Operand at);
+  Operand has_slot(const MemoryView& v);  // a predicate
   void set_view(size_t result, MemoryView view);
   // A layout that lives as long as the lowering.
   const Layout* keep(Layout layout) {

@@ -15,6 +15,13 @@ constexpr int64_t kAnything = int64_t{1} << 30;  // what divides 0
 
 int64_t common(int64_t a, int64_t b) { return std::gcd(a, b); }
 
+// The first coordinate of dimension d that is there, where it is known.
+std::optional<int64_t> begins(const MemoryView& v, size_t d) {
+  if (v.first.empty()) return 0;
+  if (!v.first[d].is_imm()) return {};
+  return static_cast<int64_t>(v.first[d].bits);
+}
+
 }  // namespace
 
 int64_t Lowering::host_divisor(const HostExpr& e) const {
@@ -115,12 +122,32 @@ MemoryView Lowering::view_of(uint32_t value, Ref item) {
   return v;
 }
 
+Operand Lowering::has_slot(const MemoryView& v) {
+  if (!v.may_lack_slot()) return pred(true);
+  return e_.sle(Operand::imm(0, v.use.type), v.use);
+}
+
+Bound Lowering::bound_of(const MemoryView& v, size_t d, Operand at) {
+  Bound b;
+  b.origin = at;
+  b.extent = v.extent[d];
+  bool counts_from_0 = v.first.empty() || (v.first[d].is_imm() && v.first[d].bits == 0);
+  if (b.origin.type == b.extent.type && counts_from_0) return b;
+  b.origin = wide(b.origin);
+  if (b.extent.type == RegClass::b32) b.extent = e_.zext(b.extent);
+  if (counts_from_0) return b;
+  b.origin = e_.sub(b.origin, v.first[d]);
+  b.extent = e_.sub(b.extent, v.first[d]);
+  return b;
+}
+
 Part Lowering::part_of(const Access& a) {
   Part part;
   MemoryView from = view_of(a.base, a.item);
   part.view = from;
   part.view.dim.clear();
   part.view.extent.clear();
+  part.view.first.clear();
   auto indices = k_.indices_of(a);
   bool ring = k_.values[a.base].type.ring;
   for (size_t i = 0; i < indices.size() && i < from.dim.size(); ++i) {
@@ -139,10 +166,12 @@ Part Lowering::part_of(const Access& a) {
     // A part that hangs over its tensor's end has all elements of its type, but not all are there.
     int64_t extent = k_.values[a.base].type.shape[static_cast<int>(i)];
     bool extent_there = extent != kDynamic;
-    if (ring && i == 0) {  // use number u: slot u mod N, for negative ones too
+    if (ring && i == 0) {  // use number u: slot u mod N, and none if it is negative
+      if (!facts_.signs().counts(index.start)) part.view.use = at;
       Operand slots = from.extent[i];
-      Operand u = at.type == RegClass::b64 ? e_.trunc(at) : at;
-      at = e_.op(BlockOp::urem, {u, slots});
+      if (at.type == RegClass::b64) slots = e_.zext(slots);
+      at = e_.op(BlockOp::urem, {at, slots});
+      if (at.type == RegClass::b64) at = e_.trunc(at);
       at_divisor = 1;
     } else {
       if (tile) {
@@ -155,12 +184,9 @@ Part Lowering::part_of(const Access& a) {
         if (extent_there) n = extent;
         else if (from.extent[i].is_imm()) n = static_cast<int64_t>(from.extent[i].bits);
       }
-      Bound bound;
+      Bound bound = bound_of(from, i, at);
       bound.dim = tile || index.kind != IndexKind::point ? part.view.rank() : -1;
-      bound.origin = at;
-      bound.extent = from.extent[i];
-      bound.origin_divisor = at_divisor;
-      bound.extent_divisor = 1;
+      bound.origin_divisor = common(at_divisor, begins(from, i).value_or(1));
       if (bound.extent.is_imm()) {
         int64_t there = static_cast<int64_t>(bound.extent.bits);
         bound.extent_divisor = there ? there : kAnything;
@@ -168,21 +194,18 @@ Part Lowering::part_of(const Access& a) {
         bound.extent_divisor = host_divisor(k_.params[a.base].shape[i]);
       }
       bool inside = index.kind == IndexKind::all && !extent_there;
-      if (!tile && at.is_imm() && bound.extent.is_imm()) {
-        int64_t first = static_cast<int32_t>(at.bits);
-        inside |= at.type == RegClass::b32 && first >= 0 &&
-                  first + n <= static_cast<int64_t>(bound.extent.bits);
+      if (!tile && at.is_imm() && at.type == RegClass::b32 && from.extent[i].is_imm()) {
+        int64_t origin = static_cast<int32_t>(at.bits);
+        auto first = begins(from, i);
+        inside |= first && origin >= *first &&
+                  origin + n <= static_cast<int64_t>(from.extent[i].bits);
       }
       if (!tile && index.kind != IndexKind::all) {
         bool whole = from.root < k_.params.size() && from.root == a.base;
         if (whole) inside |= facts_.within().holds(index.start, n, k_.params[a.base].shape[i]);
-        else if (bound.extent.is_imm())
+        else if (from.extent[i].is_imm() && begins(from, i) == 0)
           inside |= facts_.within().holds(index.start, n,
-                                          HostExpr::of(static_cast<int64_t>(bound.extent.bits)));
-      }
-      if (bound.origin.type != bound.extent.type) {
-        bound.origin = wide(bound.origin);
-        bound.extent = bound.extent.type == RegClass::b32 ? e_.zext(bound.extent) : bound.extent;
+                                          HostExpr::of(static_cast<int64_t>(from.extent[i].bits)));
       }
       if (!inside) part.bounds.push_back(bound);
     }
@@ -202,8 +225,22 @@ Part Lowering::part_of_arg(size_t i) {
   if (r.is_access()) return part_of(k_.accesses[r.index()]);
   Part part;
   part.view = view_of(r.index());
-  for (const Operand& e : part.view.extent)
-    part.shape.push(e.is_imm() ? static_cast<int64_t>(e.bits) : kDynamic);
+  const Shape& shape = k_.values[r.index()].type.shape;
+  for (size_t d = 0; d < part.view.extent.size(); ++d) {
+    const Operand& there = part.view.extent[d];
+    int64_t n = shape[static_cast<int>(d)];
+    if (n == kDynamic) {
+      part.shape.push(there.is_imm() ? static_cast<int64_t>(there.bits) : kDynamic);
+      continue;
+    }
+    part.shape.push(n);
+    if (there.is_imm() && static_cast<int64_t>(there.bits) >= n && begins(part.view, d) == 0)
+      continue;
+    Bound bound = bound_of(part.view, d, b32(0));
+    bound.dim = static_cast<int>(d);
+    bound.origin_divisor = common(kAnything, begins(part.view, d).value_or(1));
+    part.bounds.push_back(bound);
+  }
   return part;
 }
 

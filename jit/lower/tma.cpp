@@ -192,7 +192,7 @@ LOWER(tma_load) {
   for (int64_t n : t->plan.count) boxes *= n;
   Operand bytes = b32(static_cast<uint64_t>(boxes * t->plan.bytes));
   in_first_thread(l, [&] {
-    start_load(l, b, mask, bytes, outside_of_shared(l, 0, t->shared), [&] {
+    start_load(l, b, mask, bytes, outside_of_shared(l, t->shared), [&] {
       for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
         std::vector<Operand> args{place, b32(0), t->map};
         args.insert(args.end(), coordinates.begin(), coordinates.end());
@@ -217,7 +217,7 @@ void store_boxes(Lowering& l, std::string opcode) {
   std::optional<Operand> policy = cache_policy(l);
   if (policy) opcode += ".L2::cache_hint";
   in_first_thread(l, [&] {
-    unless(l, outside_of_shared(l, 1, t->shared), [&] {
+    unless(l, outside_of_shared(l, t->shared), [&] {
       for_each_box(l, *t, [&](Operand place, const std::vector<Operand>& coordinates) {
         std::vector<Operand> args{t->map};
         args.insert(args.end(), coordinates.begin(), coordinates.end());

@@ -22,14 +22,27 @@ Operand not_negative(Lowering& l, Operand v) {
 }
 // A number that is not negative and below 2^31 where it is a constant.
 Operand narrow(Operand v) { return v.is_imm() && v.bits < uint64_t{1} << 31 ? b32(v.bits) : v; }
-// How much of [at, at + n) lies in [0, extent): 0 if it begins below 0.
-Operand clipped(Lowering& l, Operand at, Operand n, Operand extent) {
+struct There {
+  Operand first, end;
+};
+Operand first_of(const MemoryView& v, size_t d) { return v.first.empty() ? b64(0) : v.first[d]; }
+Operand end_of(Lowering& l, const MemoryView& v, size_t d) {
+  return v.extent[d].type == RegClass::b32 ? l.emit().zext(v.extent[d]) : v.extent[d];
+}
+void set_first(MemoryView& v, std::vector<Operand> first) {
+  bool all = true;
+  for (const Operand& x : first) all &= is_zero(x);
+  v.first = all ? std::vector<Operand>{} : std::move(first);
+}
+// Which part of [at, at + n) lies in what is there of dimension d, counted from `at`.
+There clipped(Lowering& l, Operand at, bool never_negative, Operand n, const MemoryView& from,
+              size_t d) {
   Emit& e = l.emit();
-  at = l.wide(at), n = l.wide(n);
-  extent = extent.type == RegClass::b32 ? e.zext(extent) : extent;
-  Operand left = smaller(l, n, e.sub(extent, at));
-  Operand outside = e.or_(e.slt(at, b64(0)), e.slt(left, b64(0)));
-  return narrow(e.sel(outside, b64(0), left));
+  at = l.wide(at);
+  Operand lowest = first_of(from, d);
+  Operand end = not_negative(l, smaller(l, l.wide(n), e.sub(end_of(l, from, d), at)));
+  if (is_zero(lowest) && never_negative) return {b64(0), narrow(end)};
+  return {smaller(l, not_negative(l, e.sub(lowest, at)), end), narrow(end)};
 }
 
 // The tensor or shared tile, or the part of one that an access names: with bounds of its own, but
@@ -42,31 +55,52 @@ MemoryView view_of_arg(Lowering& l) {
   MemoryView v = l.part_of(a).view, from = l.view_of(a.base, a.item);
   auto indices = l.kernel().indices_of(a);
   Operand empty = pred(false);
+  std::vector<Operand> firsts;
   size_t d = 0;
   for (size_t i = 0; i < indices.size(); ++i) {
     const Index& index = indices[i];
     if (index.kind == IndexKind::all) {
       v.extent[d++] = from.extent[i];
+      firsts.push_back(first_of(from, i));
       continue;
     }
     bool slot = i == 0 && l.kernel().values[a.base].type.ring;
     Operand at = l.index_of(index.start);
     if (index.kind == IndexKind::point) {
       if (slot) continue;
-      Operand extent =
-          from.extent[i].type == RegClass::b32 ? e.zext(from.extent[i]) : from.extent[i];
-      empty = e.or_(empty, e.not_(e.ult(l.wide(at), extent)));
+      Operand lowest = first_of(from, i);
+      empty = e.or_(empty, e.not_(e.ult(e.sub(l.wide(at), lowest),
+                                        e.sub(end_of(l, from, i), lowest))));
       continue;
     }
     Operand n = b64(static_cast<uint64_t>(index.extent));
     if (index.kind == IndexKind::span) n = e.sub(l.wide(l.index_of(index.stop)), l.wide(at));
-    v.extent[d++] = clipped(l, at, n, from.extent[i]);
+    There there = clipped(l, at, l.facts().signs().never_negative(index.start), n, from, i);
+    v.extent[d++] = there.end;
+    firsts.push_back(there.first);
   }
   if (!v.extent.empty() && !(empty.is_imm() && !empty.bits)) {
-    Operand first = v.extent[0];
-    v.extent[0] = e.sel(empty, Operand::imm(0, first.type), first);
+    Operand end = v.extent[0];
+    v.extent[0] = e.sel(empty, Operand::imm(0, end.type), end);
+    firsts[0] = e.sel(empty, b64(0), firsts[0]);
   }
+  set_first(v, std::move(firsts));
   return v;
+}
+
+// From the first element that is there to behind the last, counted from the view's own first; none
+// where a dimension has none.
+There span_of(Lowering& l, const MemoryView& v) {
+  Emit& e = l.emit();
+  There span{b64(0), b64(1)};
+  Operand none = pred(false);
+  for (size_t d = 0; d < v.dim.size(); ++d) {
+    Operand stride = l.wide(v.stride[static_cast<size_t>(v.dim[d])]), end = end_of(l, v, d);
+    span.first = e.add(span.first, e.mul(stride, v.first[d]));
+    span.end = e.add(span.end, e.mul(stride, e.sub(end, b64(1))));
+    none = e.or_(none, e.sle(end, v.first[d]));
+  }
+  return {span.first, e.sel(none, span.first, span.end)};
 }
 
 Operand product_of(Lowering& l, const std::vector<Operand>& extents) {
@@ -78,6 +112,7 @@ Operand product_of(Lowering& l, const std::vector<Operand>& extents) {
 // Shared memory: the storage's dimensions behind the view, which must be whole ones side by side,
 // get another shape.
 bool reshape_shared(Lowering& l, MemoryView& v, const Shape& to) {
+  if (!v.first.empty()) return false;
   std::vector<int64_t> storage;
   size_t rank = v.start.size();
   for (size_t d = 0; d < rank; ++d)
@@ -149,48 +184,48 @@ void rebase(Lowering& l, MemoryView& v) {
   std::iota(v.dim.begin(), v.dim.end(), 0);
 }
 
-// Global memory in row-major order without gaps; a dimension that stays by itself keeps its stride.
-bool reshape_global(Lowering& l, MemoryView& v, const Shape& to) {
+// Global memory in row-major order without gaps; a dimension that stays by itself keeps its stride
+// and its bounds, others must be there as a whole.
+bool reshape_global(Lowering& l, MemoryView& v, const Shape& from, const Shape& to) {
   Emit& e = l.emit();
   if (v.type.bits % 8 && !v.type.is_bool())
     for (const Operand& s : v.start)
       if (!is_zero(s)) return false;
   rebase(l, v);
-  int rank = v.rank();
-  bool known = true;
-  for (const Operand& x : v.extent) known &= x.is_imm();
-  std::vector<Operand> stride(to.rank, b64(1)), extent(to.rank);
+  std::vector<Operand> stride(to.rank, b64(1)), extent(to.rank), first(to.rank, b64(0));
   std::vector<int64_t> divisor(to.rank, 1);
   for (int d = 0; d < to.rank; ++d)
     extent[static_cast<size_t>(d)] = b32(static_cast<uint64_t>(to[d]));
+  Operand whole = pred(true);
   // From the last dimension: groups with equal products on both sides.
-  int i = rank, j = to.rank;
+  int i = v.rank(), j = to.rank;
   while (i > 0 || j > 0) {
     int i1 = i, j1 = j;
-    int64_t old_n = 1, new_n = 1;
-    if (!known) {
-      i = j = 0;
-    } else {
-      if (i > 0) old_n = static_cast<int64_t>(v.extent[static_cast<size_t>(--i)].bits);
-      if (j > 0) new_n = to[--j];
-      while (old_n != new_n) {
-        if (old_n < new_n && i > 0)
-          old_n *= static_cast<int64_t>(v.extent[static_cast<size_t>(--i)].bits);
-        else if (j > 0) new_n *= to[--j];
-        else return false;
-      }
-      // Extents of 1 at the front belong to the last group.
-      if (i == 0 || j == 0) {
-        while (i > 0 && v.extent[static_cast<size_t>(i - 1)].bits == 1) --i;
-        while (j > 0 && to[j - 1] == 1) --j;
-      }
+    int64_t old_n = i > 0 ? from[--i] : 1, new_n = j > 0 ? to[--j] : 1;
+    while (old_n != new_n) {
+      if (old_n < new_n && i > 0) old_n *= from[--i];
+      else if (j > 0) new_n *= to[--j];
+      else return false;
     }
+    // Extents of 1 at the front belong to the last group.
+    if (i == 0 || j == 0) {
+      while (i > 0 && from[i - 1] == 1) --i;
+      while (j > 0 && to[j - 1] == 1) --j;
+    }
+    bool alone = i1 - i == 1 && j1 - j == 1;
     Operand inner = b32(1);
     int64_t inner_divisor = 1;
-    for (int d = i; d < i1; ++d)
-      if (!v.extent[static_cast<size_t>(d)].is_imm() || v.extent[static_cast<size_t>(d)].bits != 1)
-        inner = v.stride[static_cast<size_t>(d)],
-        inner_divisor = v.stride_divisor[static_cast<size_t>(d)];
+    for (int d = i; d < i1; ++d) {
+      size_t at = static_cast<size_t>(d);
+      if (alone || from[d] != 1) inner = v.stride[at], inner_divisor = v.stride_divisor[at];
+      if (alone) {
+        extent[static_cast<size_t>(j)] = v.extent[at];
+        first[static_cast<size_t>(j)] = first_of(v, at);
+        continue;
+      }
+      Operand full = Operand::imm(static_cast<uint64_t>(from[d]), v.extent[at].type);
+      whole = e.and_(whole, e.and_(e.eq(v.extent[at], full), e.eq(first_of(v, at), b64(0))));
+    }
     int64_t row = 1;
     for (int d = j1; d-- > j;) {
       Operand step = row == 1 ? inner : e.mul(l.wide(inner), b64(static_cast<uint64_t>(row)));
@@ -199,13 +234,15 @@ bool reshape_global(Lowering& l, MemoryView& v, const Shape& to) {
       row *= to[d];
     }
   }
-  if (!known && to.rank) {  // another number of elements than the shape says: nothing is in bounds
-    Operand same = e.eq(product_of(l, v.extent), b64(static_cast<uint64_t>(to.elements())));
-    extent[0] = e.sel(same, extent[0], b32(0));
+  if (!(whole.is_imm() && whole.bits) && to.rank) {
+    fault_if(l, e.not_(whole), diag::run_view_shape);
+    extent[0] = e.sel(whole, extent[0], Operand::imm(0, extent[0].type));
+    first[0] = e.sel(whole, first[0], b64(0));
   }
   v.stride = std::move(stride);
   v.stride_divisor = std::move(divisor);
   v.extent = std::move(extent);
+  set_first(v, std::move(first));
   v.start.assign(to.rank, b32(0));
   v.start_divisor.assign(to.rank, kAnything);
   v.dim.resize(to.rank);
@@ -240,14 +277,15 @@ void transpose_view(Lowering& l) {
   for (size_t d = 0; d < order.size(); ++d) {
     out.dim[d] = v.dim[static_cast<size_t>(order[d])];
     out.extent[d] = v.extent[static_cast<size_t>(order[d])];
+    if (!v.first.empty()) out.first[d] = v.first[static_cast<size_t>(order[d])];
   }
   l.set_view(0, std::move(out));
 }
 
 void reshape_view(Lowering& l) {
   MemoryView v = view_of_arg(l);
-  const Shape& to = l.result_type().shape;
-  bool done = v.space == Space::global ? reshape_global(l, v, to) : reshape_shared(l, v, to);
+  const Shape from = l.part_of_arg(0).shape, &to = l.result_type().shape;
+  bool done = v.space == Space::global ? reshape_global(l, v, from, to) : reshape_shared(l, v, to);
   if (!done) return l.unsupported("this part of memory has no other shape without moving it");
   l.set_view(0, std::move(v));
 }
@@ -256,10 +294,14 @@ LOWER(alias) {
   Emit& e = l.emit();
   MemoryView v = view_of_arg(l);
   int64_t old_bits = v.type.is_bool() ? 8 : v.type.bits;
-  Operand bytes =
-      e.op(BlockOp::lshr,
-           {e.mul(product_of(l, v.extent), b64(static_cast<uint64_t>(old_bits))), b32(3)});
+  There elements{b64(0), product_of(l, v.extent)};
+  if (!v.first.empty()) elements = span_of(l, v);
+  auto bytes_to = [&](Operand element) {
+    return e.op(BlockOp::lshr, {e.mul(element, b64(static_cast<uint64_t>(old_bits))), b32(3)});
+  };
+  Operand first_byte = bytes_to(elements.first), bytes = bytes_to(elements.end);
   rebase(l, v);
+  v.first.clear();
   if (v.ends())  // what an alias of an alias sees ends where that one does
     bytes = smaller(l, bytes,
                     e.lshr(e.mul(e.add(v.room_begin, v.room), b64(static_cast<uint64_t>(old_bits))), 3));
@@ -284,7 +326,7 @@ LOWER(alias) {
   }
   // The elements that lie wholly within the tensor.
   uint64_t width = static_cast<uint64_t>(bits);
-  Operand before = not_negative(l, e.sub(b64(0), at)), left = not_negative(l, e.sub(bytes, at));
+  Operand before = not_negative(l, e.sub(first_byte, at)), left = not_negative(l, e.sub(bytes, at));
   Operand end = e.op(BlockOp::udiv, {e.shl(left, 3), b64(width)});
   Operand begin = e.op(BlockOp::udiv, {e.add(e.shl(before, 3), b64(width - 1)), b64(width)});
   bool whole = begin.is_imm() && begin.bits == 0 && end.is_imm() &&

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "isa/module.h"
+#include "jit/tile/signs.h"
 #include "jit/tile/webs.h"
 #include "jit/tile/within.h"
 
@@ -23,6 +24,7 @@ class Facts {
   int64_t divisor(Ref r) const;  // a power of two, at most 2^30
   const MemoryFacts& memory(uint32_t value) const { return memory_[value]; }
   const Within& within() const { return within_; }
+  const Signs& signs() const { return signs_; }
 
   // How an access lies in its tensor: the tile dimension that is contiguous (-1: none), and the
   // elements that every run along it is aligned to.
@@ -37,6 +39,7 @@ class Facts {
   MemoryFacts of_view(const Inst& inst) const;
   const Kernel& k_;
   Within within_;
+  Signs signs_;
   std::vector<int64_t> divisor_;     // by value
   std::vector<MemoryFacts> memory_;  // by value
 };

@@ -296,4 +296,9 @@ bool Within::holds(Ref origin, int64_t n, const HostExpr& extent) const {
   return at->hi + n <= at->step && at_most(*at->end, extent);
 }
 
+bool Within::never_negative(Ref r) const {
+  Maybe known = of(r);
+  return known && known->lo >= 0;
+}
+
 }  // namespace tess::jit::tile

@@ -24,6 +24,8 @@ class Within {
   explicit Within(const Kernel& k);
   // Whether 0 <= origin and origin + n <= extent wherever the instruction runs.
   bool holds(Ref origin, int64_t n, const HostExpr& extent) const;
+  // Whether it is known not to be negative.
+  bool never_negative(Ref r) const;
 
  private:
   struct Known {
