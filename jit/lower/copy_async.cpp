@@ -72,7 +72,8 @@ bool copy_run(Lowering& l, const Part& to, const Part& from) {
   auto rows = row_major(dims);
   if (!rows || !(*rows == *t.memory)) return false;
   for (const Bound& b : from.bounds)
-    if (b.dim != 0 || std::gcd<int64_t>(b.origin_divisor, 128) * (row * bits / 8) % 16) return false;
+    if (b.dim != 0 || std::gcd<int64_t>(b.origin_divisor, 128) * (row * bits / 8) % 16)
+      return false;
   bool aligned = row * bits % 8 == 0 && f.alignment % 16 == 0 && t.alignment % 16 == 0 &&
                  std::gcd<int64_t>(f.start_divisor[0], 128) * (row * bits / 8) % 16 == 0;
   if (!aligned || elements * bits % 128) return false;

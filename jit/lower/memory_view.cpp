@@ -197,8 +197,8 @@ Part Lowering::part_of(const Access& a) {
       if (!tile && at.is_imm() && at.type == RegClass::b32 && from.extent[i].is_imm()) {
         int64_t origin = static_cast<int32_t>(at.bits);
         auto first = begins(from, i);
-        inside |= first && origin >= *first &&
-                  origin + n <= static_cast<int64_t>(from.extent[i].bits);
+        inside |=
+            first && origin >= *first && origin + n <= static_cast<int64_t>(from.extent[i].bits);
       }
       if (!tile && index.kind != IndexKind::all) {
         bool whole = from.root < k_.params.size() && from.root == a.base;

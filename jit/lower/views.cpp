@@ -45,6 +45,59 @@ There clipped(Lowering& l, Operand at, bool never_negative, Operand n, const Mem
   return {smaller(l, not_negative(l, e.sub(lowest, at)), end), narrow(end)};
 }
 
+// The base moved to the view's own first element, so that the storage is what the view shows.
+void rebase(Lowering& l, MemoryView& v) {
+  Emit& e = l.emit();
+  Operand elements = b64(0);
+  int64_t divisor = kAnything;
+  for (size_t s = 0; s < v.start.size(); ++s) {
+    if (is_zero(v.start[s])) continue;
+    elements = e.add(elements, e.mul(l.wide(v.start[s]), l.wide(v.stride[s])));
+    divisor = std::gcd(
+        divisor,
+        std::min(kAnything, v.start_divisor[s] * std::min<int64_t>(v.stride_divisor[s], 1 << 20)));
+  }
+  int64_t bits = v.type.is_bool() ? 8 : v.type.bits;
+  if (!is_zero(elements)) {
+    v.base = e.add(
+        v.base, e.op(BlockOp::ashr, {e.mul(elements, b64(static_cast<uint64_t>(bits))), b32(3)}));
+    v.alignment = std::gcd(v.alignment, std::max<int64_t>(1, divisor * bits / 8));
+    if (v.ends()) {
+      v.room_begin = e.sub(v.room_begin, elements);
+      v.room_divisor = std::gcd(v.room_divisor, divisor);
+    }
+  }
+  std::vector<Operand> stride;
+  std::vector<int64_t> stride_divisor;
+  for (int d : v.dim) {
+    stride.push_back(v.stride[static_cast<size_t>(d)]);
+    stride_divisor.push_back(v.stride_divisor[static_cast<size_t>(d)]);
+  }
+  v.stride = std::move(stride);
+  v.stride_divisor = std::move(stride_divisor);
+  v.start.assign(v.dim.size(), b32(0));
+  v.start_divisor.assign(v.dim.size(), kAnything);
+  std::iota(v.dim.begin(), v.dim.end(), 0);
+}
+
+// Nothing of the view is there where `empty` holds.
+void nothing_if(Lowering& l, MemoryView& v, std::vector<Operand>& first, Operand empty) {
+  Emit& e = l.emit();
+  if (empty.is_imm() && !empty.bits) return;
+  if (!v.extent.empty()) {
+    Operand end = v.extent[0];
+    v.extent[0] = e.sel(empty, Operand::imm(0, end.type), end);
+    first[0] = e.sel(empty, b64(0), first[0]);
+    return;
+  }
+  if (v.space != Space::global)
+    return l.unsupported("one element of shared memory that is not known to be there",
+                         "write a range of one, `i:+1`");
+  rebase(l, v);
+  if (!v.ends()) v.room_begin = b64(0), v.room = b64(1);
+  v.room = e.sel(empty, b64(0), v.room);
+}
+
 // The tensor or shared tile, or the part of one that an access names: with bounds of its own, but
 // nothing that lies outside of what it is a part of.
 MemoryView view_of_arg(Lowering& l) {
@@ -69,8 +122,8 @@ MemoryView view_of_arg(Lowering& l) {
     if (index.kind == IndexKind::point) {
       if (slot) continue;
       Operand lowest = first_of(from, i);
-      empty = e.or_(empty, e.not_(e.ult(e.sub(l.wide(at), lowest),
-                                        e.sub(end_of(l, from, i), lowest))));
+      empty =
+          e.or_(empty, e.not_(e.ult(e.sub(l.wide(at), lowest), e.sub(end_of(l, from, i), lowest))));
       continue;
     }
     Operand n = b64(static_cast<uint64_t>(index.extent));
@@ -79,11 +132,7 @@ MemoryView view_of_arg(Lowering& l) {
     v.extent[d++] = there.end;
     firsts.push_back(there.first);
   }
-  if (!v.extent.empty() && !(empty.is_imm() && !empty.bits)) {
-    Operand end = v.extent[0];
-    v.extent[0] = e.sel(empty, Operand::imm(0, end.type), end);
-    firsts[0] = e.sel(empty, b64(0), firsts[0]);
-  }
+  nothing_if(l, v, firsts, empty);
   set_first(v, std::move(firsts));
   return v;
 }
@@ -96,9 +145,9 @@ There span_of(Lowering& l, const MemoryView& v) {
   Operand none = pred(false);
   for (size_t d = 0; d < v.dim.size(); ++d) {
     Operand stride = l.wide(v.stride[static_cast<size_t>(v.dim[d])]), end = end_of(l, v, d);
-    span.first = e.add(span.first, e.mul(stride, v.first[d]));
+    span.first = e.add(span.first, e.mul(stride, first_of(v, d)));
     span.end = e.add(span.end, e.mul(stride, e.sub(end, b64(1))));
-    none = e.or_(none, e.sle(end, v.first[d]));
+    none = e.or_(none, e.sle(end, first_of(v, d)));
   }
   return {span.first, e.sel(none, span.first, span.end)};
 }
@@ -147,41 +196,6 @@ bool reshape_shared(Lowering& l, MemoryView& v, const Shape& to) {
     v.extent.push_back(b32(static_cast<uint64_t>(to[d])));
   }
   return true;
-}
-
-// The base moved to the view's own first element, so that the storage is what the view shows.
-void rebase(Lowering& l, MemoryView& v) {
-  Emit& e = l.emit();
-  Operand elements = b64(0);
-  int64_t divisor = kAnything;
-  for (size_t s = 0; s < v.start.size(); ++s) {
-    if (is_zero(v.start[s])) continue;
-    elements = e.add(elements, e.mul(l.wide(v.start[s]), l.wide(v.stride[s])));
-    divisor = std::gcd(
-        divisor,
-        std::min(kAnything, v.start_divisor[s] * std::min<int64_t>(v.stride_divisor[s], 1 << 20)));
-  }
-  int64_t bits = v.type.is_bool() ? 8 : v.type.bits;
-  if (!is_zero(elements)) {
-    v.base = e.add(
-        v.base, e.op(BlockOp::ashr, {e.mul(elements, b64(static_cast<uint64_t>(bits))), b32(3)}));
-    v.alignment = std::gcd(v.alignment, std::max<int64_t>(1, divisor * bits / 8));
-    if (v.ends()) {
-      v.room_begin = e.sub(v.room_begin, elements);
-      v.room_divisor = std::gcd(v.room_divisor, divisor);
-    }
-  }
-  std::vector<Operand> stride;
-  std::vector<int64_t> stride_divisor;
-  for (int d : v.dim) {
-    stride.push_back(v.stride[static_cast<size_t>(d)]);
-    stride_divisor.push_back(v.stride_divisor[static_cast<size_t>(d)]);
-  }
-  v.stride = std::move(stride);
-  v.stride_divisor = std::move(stride_divisor);
-  v.start.assign(v.dim.size(), b32(0));
-  v.start_divisor.assign(v.dim.size(), kAnything);
-  std::iota(v.dim.begin(), v.dim.end(), 0);
 }
 
 // Global memory in row-major order without gaps; a dimension that stays by itself keeps its stride
@@ -294,17 +308,24 @@ LOWER(alias) {
   Emit& e = l.emit();
   MemoryView v = view_of_arg(l);
   int64_t old_bits = v.type.is_bool() ? 8 : v.type.bits;
-  There elements{b64(0), product_of(l, v.extent)};
-  if (!v.first.empty()) elements = span_of(l, v);
-  auto bytes_to = [&](Operand element) {
-    return e.op(BlockOp::lshr, {e.mul(element, b64(static_cast<uint64_t>(old_bits))), b32(3)});
-  };
-  Operand first_byte = bytes_to(elements.first), bytes = bytes_to(elements.end);
+  for (size_t s = 0; s < v.start.size() && old_bits % 8; ++s)
+    if (!is_zero(v.start[s]) && std::gcd<int64_t>(v.start_divisor[s], 8) *
+                                    std::gcd<int64_t>(v.stride_divisor[s], 8) * old_bits % 8)
+      return l.unsupported("a part of memory that is not known to begin with a byte");
+  Ref whole_of = l.arg_ref(0);
+  bool dense = !whole_of.is_access() && whole_of.index() < l.kernel().params.size() &&
+               l.kernel().params[whole_of.index()].strides.empty();
+  There elements = dense ? There{b64(0), product_of(l, v.extent)} : span_of(l, v);
   rebase(l, v);
   v.first.clear();
-  if (v.ends())  // what an alias of an alias sees ends where that one does
-    bytes = smaller(l, bytes,
-                    e.lshr(e.mul(e.add(v.room_begin, v.room), b64(static_cast<uint64_t>(old_bits))), 3));
+  if (v.ends()) {  // an alias of an alias sees what that one does, if anything of the part is there
+    Operand none = e.sle(elements.end, elements.first);
+    elements = {v.room_begin, e.sel(none, v.room_begin, e.add(v.room_begin, v.room))};
+  }
+  auto bytes_to = [&](Operand element) {
+    return e.ashr(e.mul(element, b64(static_cast<uint64_t>(old_bits))), 3);
+  };
+  Operand first_byte = bytes_to(elements.first), bytes = bytes_to(elements.end);
   Operand at = l.has_arg(1) ? l.wide(l.index_of(l.arg_ref(1))) : b64(0);
   int64_t divisor = at.is_imm() ? (at.bits ? static_cast<int64_t>(at.bits & -at.bits) : kAnything)
                                 : l.facts().divisor(l.arg_ref(1));

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "isa/layout_atoms.h"
+#include "jit/lower/copy_guard.h"
 #include "jit/lower/pieces.h"
 #include "jit/lower/shared_matrix.h"
 
@@ -90,6 +91,14 @@ bool describe(Operand2d& o, int64_t mn, int64_t k) {
          all(o.along_k, n_k, k, [&](int64_t i) { return i % 8 * row + i / 8 * eight; });
 }
 
+// It reads its operands by descriptors, which know no bounds.
+bool certainly_outside(Lowering& l, const Part& part) {
+  auto known = [](const Operand& o) { return o.is_imm() || o.kind == Operand::Kind::none; };
+  bool all = known(part.view.use);
+  for (const Bound& b : part.bounds) all &= known(b.origin) && known(b.extent);
+  return all && partly_outside(l, part).bits;
+}
+
 std::optional<Operand2d> shared_operand(Lowering& l, size_t arg, bool is_a, int64_t mn, int64_t k) {
   Part part = l.part_of_arg(arg);
   Operand2d o;
@@ -100,6 +109,7 @@ std::optional<Operand2d> shared_operand(Lowering& l, size_t arg, bool is_a, int6
   };
   if (part.view.space != Space::shared || part.view.rank() != 2 || part.gather_dim >= 0)
     return fail("the operand is no shared matrix");
+  if (certainly_outside(l, part)) return fail("some of the operand is not there");
   auto span = swizzle_span(*part.view.memory, part.view.type);
   if (!span) return fail("this swizzle is not one of the hardware's");
   o.span = *span;

@@ -123,7 +123,11 @@ Facts::Contiguity Facts::contiguity(const Access& a) const {
 }
 
 Facts::Facts(const Kernel& k)
-    : k_(k), within_(k), signs_(k, within_), divisor_(k.values.size(), 1), memory_(k.values.size()) {
+    : k_(k),
+      within_(k),
+      signs_(k, within_),
+      divisor_(k.values.size(), 1),
+      memory_(k.values.size()) {
   constexpr int64_t kWidest = 16;  // bytes
   for (uint32_t v = 0; v < k.params.size(); ++v) {
     const Param& p = k.params[v];

@@ -33,7 +33,8 @@ bool Signs::of_inst(const Inst& inst, const std::vector<bool>& known, bool wraps
       DType from = k_.values[args[0].index()].type.dtype,
             to = k_.values[k_.results(inst)[0].index()].type.dtype;
       if (from.is_bool()) return true;
-      return from.is_int() && is(0) && from.bits <= to.bits && (from.is_signed() || from.bits < to.bits);
+      return from.is_int() && is(0) && from.bits <= to.bits &&
+             (from.is_signed() || from.bits < to.bits);
     }
     case Op::max:
     case Op::and_:
@@ -65,12 +66,14 @@ void Signs::settle(std::vector<bool>& known, const Within& within, bool wraps) c
   for (size_t v = 0; v < k_.values.size(); ++v) {
     const Type& t = k_.values[v].type;
     bool number = t.is_scalar() && t.dtype.is_int();
-    certain[v] = number && (!t.dtype.is_signed() || within.never_negative(Ref::value(static_cast<uint32_t>(v))));
+    certain[v] = number && (!t.dtype.is_signed() ||
+                            within.never_negative(Ref::value(static_cast<uint32_t>(v))));
     known[v] = certain[v] || (number && v >= k_.params.size());
   }
   for (size_t v = 0; v < k_.params.size(); ++v) {
     const Param& p = k_.params[v];
-    if (p.dir == Direction::scalar && k_.values[v].type.dtype.is_int() && p.lo && *p.lo >= 0) known[v] = true;
+    if (p.dir == Direction::scalar && k_.values[v].type.dtype.is_int() && p.lo && *p.lo >= 0)
+      known[v] = true;
   }
   for (bool changed = true; changed;) {
     changed = false;
