@@ -58,7 +58,7 @@ bool copy_run(Lowering& l, const Part& to, const Part& from) {
   int64_t bits = f.type.is_bool() ? 8 : f.type.bits, elements = to.shape.elements();
   if (f.space != Space::global || f.rank() != from.shape.rank || f.rank() < 2 || t.remote)
     return false;
-  if (f.start.size() != f.dim.size() || t.start.size() != t.dim.size()) return false;
+  if (f.ends() || f.start.size() != f.dim.size() || t.start.size() != t.dim.size()) return false;
   int64_t row = 1;  // elements
   for (int d = f.rank(); d-- > 0;) {
     size_t s = static_cast<size_t>(d);

@@ -30,6 +30,8 @@ ring[1] = np.arange(64) + 1000
 ring[1, 3:5] = -1
 data["ring1"] = ring.astype(np.int32)
 
+data["behind"] = np.concatenate([np.full(32, 5), np.arange(64)]).reshape(3, 32).astype(np.int32)
+
 x = np.arange(512).reshape(2, 16, 16)
 data["product"] = np.stack([x[0] @ x[1, :, :8], x[1] @ x[1, :, :8]]).astype(np.float32)
 
