@@ -218,6 +218,55 @@ Result<Layout> order_with(const std::vector<int64_t>& shape, size_t fastest, int
 
 }  // namespace
 
+std::optional<RegisterRun> register_run(const Layout& reg) {
+  if (!reg.bits.identity()) return {};
+  for (const Digit& d : reg.digits) {
+    if (d.label != Label::reg) continue;
+    size_t moved = 0;
+    RegisterRun run;
+    for (size_t j = 0; j < d.out.size(); ++j)
+      if (d.out[j]) ++moved, run = {static_cast<int>(j), d.out[j], d.size};
+    if (moved == 0) continue;  // copies
+    if (moved == 1 && run.apart > 0 &&
+        reg.shape[static_cast<size_t>(run.dim)] % (run.apart * d.size) == 0)
+      return run;
+    return {};
+  }
+  return {};
+}
+
+std::optional<RegisterRun> memory_run(const Layout& reg, int elem_bits) {
+  std::optional<RegisterRun> run = register_run(reg);
+  if (!run || run->apart == 1) return {};
+  int64_t groups = reg.shape[static_cast<size_t>(run->dim)] / run->apart;
+  for (run->count = std::max(1, 128 / elem_bits); run->count > 1; run->count /= 2)
+    if (groups % run->count == 0) return run;
+  return {};
+}
+
+Result<Layout> interleaved(const Layout& mem, const RegisterRun& run) {
+  Layout l = mem;
+  l.spelling.clear();
+  for (size_t i = 0; i < l.digits.size(); ++i) {
+    const Digit whole = l.digits[i];
+    if (whole.label != Label::dim || whole.dim != run.dim) continue;
+    int64_t block = run.apart * run.count;
+    if (run.apart < 2 || run.count < 2 || whole.size % block)
+      return make_diag(diag::layout_argument, "the runs do not divide the dimension");
+    auto digit = [&](int64_t size, int64_t step) {
+      Digit d = whole;
+      d.size = size;
+      for (int64_t& x : d.out) x *= step;
+      return d;
+    };
+    l.digits[i] = digit(run.apart, run.count);
+    l.digits.insert(l.digits.begin() + static_cast<ptrdiff_t>(i) + 1,
+                    {digit(run.count, 1), digit(whole.size / block, block)});
+    return canonical_layout(std::move(l));
+  }
+  return make_diag(diag::layout_argument, "the layout has no such dimension");
+}
+
 Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int elem_bits,
                                           const std::vector<SharedUse>& uses) {
   if (uses.empty()) return make_diag(diag::layout_argument, "no access to choose a layout for");
@@ -252,6 +301,15 @@ Result<SharedChoice> choose_shared_layout(const std::vector<int64_t>& shape, int
       TESS_TRY(Layout plain, order_with(shape, j, 0));
       orders.push_back(std::move(plain));
     }
+  for (const SharedUse& use : uses) {
+    if (use.reg->shape != shape) continue;
+    std::optional<RegisterRun> run = memory_run(*use.reg, elem_bits);
+    if (!run) continue;
+    TESS_TRY(Layout plain, order_with(shape, static_cast<size_t>(run->dim), 0));
+    auto apart = interleaved(plain, *run);
+    if (apart && std::find(orders.begin(), orders.end(), *apart) == orders.end())
+      orders.push_back(std::move(*apart));
+  }
   // Contiguity decides the number of instructions, the xor or the padding their conflicts. An order
   // that needs more instructions than a conflict-free one has wavefronts is not looked into. A
   // swizzle of b bits removes at most a factor of 2^b, and need not move pieces smaller than an

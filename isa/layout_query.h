@@ -76,6 +76,22 @@ Result<Conversion> conversion(const Layout& src, const Layout& dst, int elem_bit
 // E0619.
 Status check_view(const Layout& src, int src_bits, const Layout& dst, int dst_bits);
 
+// The first registers of a thread that hold different elements: `count` of them, neighbours `apart`
+// elements from each other along dimension `dim`. None if they run along no one dimension.
+struct RegisterRun {
+  int dim = 0;
+  int64_t apart = 1, count = 1;
+  bool operator==(const RegisterRun&) const = default;
+};
+std::optional<RegisterRun> register_run(const Layout& reg);
+// Where neighbours are apart: the order of memory in which as many of them lie side by side as the
+// widest access moves. None if there is no such.
+std::optional<RegisterRun> memory_run(const Layout& reg, int elem_bits);
+// A memory layout in which `count` elements that are `apart` from each other lie where `mem` has as
+// many neighbours: 0, apart, 2*apart, ... 1, apart+1, ... in every apart*count elements of dimension
+// `dim`.
+Result<Layout> interleaved(const Layout& mem, const RegisterRun& run);
+
 // The memory layout of least conflict for tiles written and read in these register layouts.
 struct SharedUse {
   const Layout* reg;

@@ -17,14 +17,14 @@ namespace {
 
 int memory_bits(DType t) { return t.is_bool() ? 8 : t.bits; }
 
-// Runs of `run` registers along dimension d, or none if the registers do not form such.
-std::vector<int64_t> runs_of(const TileLayout& l, int d, int64_t run) {
+// Runs of `run` registers along dimension d, `step` apart, or none if the registers form no such.
+std::vector<int64_t> runs_of(const TileLayout& l, int d, int64_t run, int64_t step = 1) {
   std::map<std::vector<int64_t>, std::vector<int64_t>> runs;
   std::vector<const std::vector<int64_t>*> order;
   for (int64_t r = 0; r < l.registers; ++r) {
     std::vector<int64_t> key = l.at[static_cast<size_t>(r)];
-    int64_t within = key[static_cast<size_t>(d)] % run;
-    key[static_cast<size_t>(d)] -= within;
+    int64_t within = key[static_cast<size_t>(d)] / step % run;
+    key[static_cast<size_t>(d)] -= within * step;
     auto [it, fresh] = runs.try_emplace(key, std::vector<int64_t>(static_cast<size_t>(run), -1));
     if (fresh) order.push_back(&it->second);
     if (it->second[static_cast<size_t>(within)] < 0) it->second[static_cast<size_t>(within)] = r;
@@ -38,11 +38,11 @@ std::vector<int64_t> runs_of(const TileLayout& l, int d, int64_t run) {
   return out;
 }
 
-bool aligned_to(const Part& part, const TileLayout& l, int d, int64_t run) {
+bool aligned_to(const Part& part, const TileLayout& l, int d, int64_t run, int64_t step) {
   const MemoryView& v = part.view;
-  if (thread_bits(l, d) & static_cast<uint64_t>(run - 1)) return false;
+  if (thread_bits(l, d) & static_cast<uint64_t>((run - 1) * step)) return false;
   size_t unit = static_cast<size_t>(v.dim[static_cast<size_t>(d)]);
-  if (v.start_divisor[unit] % run || (v.ends() && v.room_divisor % run)) return false;
+  if (v.start_divisor[unit] % (run * step) || (v.ends() && v.room_divisor % run)) return false;
   if (v.space == Space::global)
     for (size_t s = 0; s < v.start.size(); ++s) {
       if (s == unit || v.stride_divisor[s] % run == 0) continue;
@@ -53,7 +53,8 @@ bool aligned_to(const Part& part, const TileLayout& l, int d, int64_t run) {
       if (!is_point || both % run) return false;
     }
   for (const Bound& b : part.bounds)
-    if (b.dim == d && (b.origin_divisor % run || b.extent_divisor % run)) return false;
+    if (b.dim == d && (b.origin_divisor % (run * step) || b.extent_divisor % (run * step)))
+      return false;
   return true;
 }
 
@@ -106,20 +107,21 @@ Unit unit_of(DType t, int bytes) {
 
 }  // namespace
 
-int64_t storage_run(const MemoryView& v, int d) {
+StorageRun storage_run(const MemoryView& v, int d) {
   size_t s = static_cast<size_t>(v.dim[static_cast<size_t>(d)]);
   if (v.space == Space::global) {
-    if (!v.stride[s].is_imm() || v.stride[s].bits != 1) return 0;
-    return int64_t{1} << 20;
+    if (!v.stride[s].is_imm() || v.stride[s].bits != 1) return {};
+    return {int64_t{1} << 20, 1};
   }
   const Layout& m = *v.memory;
-  int64_t run = 0;
+  int64_t run = 0, step = 1;
   for (const Digit& g : m.digits)
     if (g.label == Label::dim && g.dim == s) {
       if (g.out[0] == 1) run = g.size & -g.size;
-      break;
+      if (run || !std::has_single_bit(static_cast<uint64_t>(g.size))) break;
+      step *= g.size;
     }
-  if (!run) return 0;
+  if (!run) return {};
   for (const Digit& g : m.digits)
     if (!(g.label == Label::dim && g.dim == s && g.out[0] == 1) && g.out[0] != 0)
       run = std::min(run, g.out[0] & -g.out[0]);
@@ -135,7 +137,7 @@ int64_t storage_run(const MemoryView& v, int d) {
     }
     run = std::min(run, kept);
   }
-  return run;
+  return {run, step};
 }
 
 AccessPlan plan_access(Lowering& l, const Part& part, const TileLayout& layout, bool masked) {
@@ -147,10 +149,10 @@ AccessPlan plan_access(Lowering& l, const Part& part, const TileLayout& layout, 
   plan.registers = runs_of(layout, 0, 1);
   for (int d = 0; d < part.view.rank() && !masked; ++d) {
     if (d == part.gather_dim) continue;
-    int64_t longest = storage_run(part.view, d);
+    auto [longest, step] = storage_run(part.view, d);
     for (int64_t run = 2; run <= longest && run <= layout.registers; run *= 2) {
-      if (!aligned_to(part, layout, d, run)) break;
-      std::vector<int64_t> registers = runs_of(layout, d, run);
+      if (!aligned_to(part, layout, d, run, step)) break;
+      std::vector<int64_t> registers = runs_of(layout, d, run, step);
       if (registers.empty()) break;
       if (run * bits % 8) continue;
       int64_t bytes = run * bits / 8;

@@ -55,9 +55,13 @@ class Addresser {
   std::vector<Operand> gathered_;
 };
 
-// The longest run along dimension d of the part that lies side by side in memory, as far as the
-// storage goes: a power of two; 0: not contiguous at all.
-int64_t storage_run(const MemoryView& v, int d);
+// What lies side by side in memory along dimension d of the part, as far as the storage goes: the
+// elements 0, step, ... (count-1)*step, and those count*step further, and so on. Count is a power of
+// two; 0: nothing. Global memory's step is 1.
+struct StorageRun {
+  int64_t count = 0, step = 1;
+};
+StorageRun storage_run(const MemoryView& v, int d);
 
 // By ldmatrix, where layout and memory allow it (fragment_load.cpp).
 std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like);

@@ -50,7 +50,7 @@ Words exchange_as_bytes(Lowering& l, const Tile& t, const TileLayout& to) {
 Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   int bits = t.type.is_bool() ? 8 : t.type.bits;
   std::vector<int64_t> dims(t.shape.begin(), t.shape.end());
-  auto choice = choose_shared_layout(dims, bits, {{&t.layout->layout}, {&to.layout}});
+  auto choice = choose_shared_layout(dims, bits, {{&t.layout->layout}, {&to.layout, true}});
   auto rows = choice ? Result<Layout>(choice->mem) : row_major(dims);
   if (!rows) {
     l.fail(rows.error());

@@ -89,16 +89,15 @@ Words bytes_to_half(Lowering& l, DType half, DType from, const Words& words,
         continue;
       }
       // bf16 has seven bits: x is 128 + v, and 2v from 128 on. v is the less of x - 128 and x/2.
-      Operand below = fma2(l, half, x, pair_code(half, 1, 1),
-                           pair_code(half, -128 - shift, -128 - shift));
+      Operand below =
+          fma2(l, half, x, pair_code(half, 1, 1), pair_code(half, -128 - shift, -128 - shift));
       Operand above = fma2(l, half, x, pair_code(half, 0.5, 0.5),
                            shift ? pair_code(half, -shift, -shift) : 0x80008000);
       out.push_back(e.form1("min.bf16x2", {below, above}));
     }
   return out;
 }
-Words bytes_to_f32(Lowering& l, DType from, const Words& words,
-                   const std::vector<int64_t>& order) {
+Words bytes_to_f32(Lowering& l, DType from, const Words& words, const std::vector<int64_t>& order) {
   Emit& e = l.emit();
   Words source = flipped(l, from, words), out;
   float big = from.is_signed() ? 0x1p23f + 128 : 0x1p23f;
@@ -229,18 +228,16 @@ Words by_byte_table(Lowering& l, DType half, DType from, const Words& words,
 // eXmY: sign and magnitude go to their places in a half's code, as a number that is
 // 2^(bias of the half - bias) times too small; subnormals come out right.
 //
-//   prmt     [ any | seee mm.. | ssss ssss | SEEE MM.. ]    the middle byte: the sign of the one below
-//   shift    [ ... | sss eeemm | ......... | SSS EEEMM ]    arithmetic: each half takes its own sign along
-//   mask     [  0  | s00 eeemm |     0     | S00 EEEMM ]
+//   prmt     [ any | seee mm.. | ssss ssss | SEEE MM.. ]    the middle byte: the sign of the one
+//   below shift    [ ... | sss eeemm | ......... | SSS EEEMM ]    arithmetic: each half takes its
+//   own sign along mask     [  0  | s00 eeemm |     0     | S00 EEEMM ]
 bool fits_rebias(DType to, DType from) {
   int exponent = to == dt::f16_ ? 5 : 8, mantissa = to == dt::f16_ ? 10 : 7;
   return from.is_small_float() && from.specials() != Specials::ieee && from.exp < exponent &&
          from.man <= mantissa;
 }
 // All bits of the bytes of `from` that are NaN.
-Operand nan_bytes(Emit& e, Operand w) {
-  return e.add(e.and_(w, b32(0x7f7f7f7f)), b32(0x01010101));
-}
+Operand nan_bytes(Emit& e, Operand w) { return e.add(e.and_(w, b32(0x7f7f7f7f)), b32(0x01010101)); }
 Words by_rebias(Lowering& l, DType half, DType from, const Words& words, int64_t n,
                 const std::vector<int64_t>& order) {
   Emit& e = l.emit();
@@ -283,16 +280,45 @@ Words by_top(Lowering& l, DType from, const Words& words, int64_t n,
     uint32_t x = a.number, y = b.number + (a.word == b.word ? 0 : 4);
     Operand both = e.form1("prmt.b32", {a.word, b.word, b32(y << 12 | x << 8 | x << 4 | x)});
     if (from.man == 0) return e.and_(both, b32(magnitude | 0x80008000));
-    Operand finite =
-        e.form1("min.f16x2", {e.and_(both, b32(magnitude)), b32(0x7c007c00)});
+    Operand finite = e.form1("min.f16x2", {e.and_(both, b32(magnitude)), b32(0x7c007c00)});
     return e.form1("lop3.b32", {finite, both, b32(0x80008000), b32(kOrAnd)});
+  });
+}
+
+// Exponents of more than 5 bits to f16, which rounds: two f32 by one multiply-add of 64 bits. Codes
+// below the smallest normal number come out wrong, and round to zero all the same.
+//
+//   prmt      [ SSSS SSSS | SEEE EEEM | ssss ssss | seee eeem ]
+//   mask      [ 0000 00S0 | 0EEE EEEM | 0000 00s0 | 0eee eeem ]   signs as far above as in an f32
+//   mad.wide  low word: the f32 of the lower half; high word: that of the upper, 16 bits too low
+bool fits_wide_multiply(DType from) {
+  return from.is_small_float() && from.specials() == Specials::none && from.exp > 5;
+}
+Words by_wide_multiply(Lowering& l, DType from, const Words& words, int64_t n,
+                       const std::vector<int64_t>& order) {
+  Emit& e = l.emit();
+  int width = from.bits, exp = from.exp;
+  uint32_t magnitude = 0x7fu & ~((1u << (8 - width)) - 1);
+  uint32_t mask = (magnitude | 1u << (15 - exp)) * 0x10001u;
+  uint32_t scale = 1u << (16 + exp), bias = static_cast<uint32_t>(127 - from.bias()) << 23;
+  BitStream stream(l, words, n * width);
+  return for_pairs(order, [&](int64_t low, int64_t high) {
+    BitStream::Byte a = stream.top_byte(low * width, width),
+                    b = stream.top_byte(high * width, width);
+    uint32_t x = a.number, y = b.number + (a.word == b.word ? 0 : 4);
+    Operand both =
+        e.form1("prmt.b32", {a.word, b.word, b32((y | 8) << 12 | y << 8 | (x | 8) << 4 | x)});
+    Operand two = e.form1("mad.wide.u32", {e.and_(both, b32(mask)), b32(scale), b64(bias)});
+    auto [first, second] = e.halves(two);
+    second = e.form1("mad.lo.s32", {second, b32(0x10000), b32(bias)});
+    return e.form1("cvt.rn.f16x2.f32",
+                   {e.op(BlockOp::as_f32, {second}), e.op(BlockOp::as_f32, {first})});
   });
 }
 
 // Bytes of e4m3 to f16, four at a time. One bit says NaN and takes the place below the sign, which
 // is free; a rotation by one bit sets upper and lower bytes of the halves' codes into two words.
-Words fp8_by_bytes(Lowering& l, DType from, const Words& words,
-                   const std::vector<int64_t>& order) {
+Words fp8_by_bytes(Lowering& l, DType from, const Words& words, const std::vector<int64_t>& order) {
   Emit& e = l.emit();
   uint32_t scale = half_code(dt::f16_, std::ldexp(1.0, dt::f16_.bias() - from.bias())) * 0x10001u;
   Words out;
@@ -353,7 +379,8 @@ Words to_fp8(Lowering& l, DType to, DType from, const Words& words,
       return e.form1(opcode, {words[static_cast<size_t>(high)], words[static_cast<size_t>(low)]});
     Operand a = words[static_cast<size_t>(low / 2)], b = words[static_cast<size_t>(high / 2)];
     if (!(low % 2 == 0 && high == low + 1))
-      a = e.form1("prmt.b32", {a, b, b32((low % 2 ? 0x32u : 0x10u) | (high % 2 ? 0x7600u : 0x5400u))});
+      a = e.form1("prmt.b32",
+                  {a, b, b32((low % 2 ? 0x32u : 0x10u) | (high % 2 ? 0x7600u : 0x5400u))});
     return e.form1(opcode, {a});
   };
   Words out;
@@ -399,7 +426,8 @@ std::optional<Words> cast_packed(Lowering& l, DType to, DType from, const Words&
   if (small_int && (to == dt::i8_ || to == dt::u8_)) return ints_to_bytes(l, from, words, n, order);
   if ((to == dt::e4m3_ || to == dt::e5m2_) && l.has_arch(89)) {
     if (from == dt::f16_ || from == dt::f32_) return to_fp8(l, to, from, words, order);
-    if (small_int || from.is_small_float()) return by_way_of(l, to, dt::f16_, from, words, n, order);
+    if (small_int || from.is_small_float())
+      return by_way_of(l, to, dt::f16_, from, words, n, order);
     if (from == dt::bf16_) return by_way_of(l, to, dt::f32_, from, words, n, order);
   }
   if (!from.is_small_float()) return {};
@@ -416,8 +444,7 @@ std::optional<Words> cast_packed(Lowering& l, DType to, DType from, const Words&
   if (to == dt::bf16_ && (from == dt::e5m2_ || converts))
     return by_way_of(l, to, dt::f32_, from, words, n, order);
   if (to_half && fits_rebias(to, from)) return by_rebias(l, to, from, words, n, order);
-  // Exponents too wide for f16 are rounded there.
-  if (to == dt::f16_) return by_way_of(l, to, dt::f32_, from, words, n, order);
+  if (to == dt::f16_ && fits_wide_multiply(from)) return by_wide_multiply(l, from, words, n, order);
   return {};
 }
 

@@ -27,8 +27,7 @@ void Emitter::record(uint32_t inst, const std::string& value, LayoutId from, Lay
   c.loc = loc;
   c.loop_depth = loop_depth();
   if (c.kind == ConversionKind::shared && !staged) {
-    bool matrix = pool_.is_linear(from) && pool_.is_linear(to);
-    std::vector<SharedUse> uses{{&pool_.at(from), matrix}, {&pool_.at(to), matrix}};
+    std::vector<SharedUse> uses{{&pool_.at(from)}, {&pool_.at(to), true}};
     if (auto choice = choose_shared_layout(pool_.at(from).shape, bits, uses)) {
       c.ways = choice->ways;
       c.shared_bytes = (extent_of(choice->mem) * bits + 7) / 8;

@@ -286,8 +286,7 @@ class Planner {
     for (int round = 0; round < kMostRounds; ++round) {
       int64_t before = total_;
       for (auto [web, candidate] : starts_) grow(web, candidate);
-      for (uint32_t w = 0; w < plan_.webs.size(); ++w)
-        for (uint8_t c = 0; c < plan_.webs[w].candidates.size(); ++c) settle_one(w, c);
+      for (uint32_t w = 0; w < plan_.webs.size(); ++w) settle(w);
       if (total_ == before) break;
     }
   }
@@ -302,57 +301,76 @@ class Planner {
       total_ += cost_[t.relation] = best_of(t.relation);
     }
   }
-  void settle_one(uint32_t web, uint8_t candidate) {
-    uint8_t before = current_[web];
-    if (before == candidate) return;
-    int64_t cost = total_;
-    set(web, candidate);
-    if (total_ >= cost) set(web, before);
+  void settle(uint32_t web) {
+    for (uint8_t c = 0; c < plan_.webs[web].candidates.size(); ++c) {
+      uint8_t before = current_[web];
+      if (before == c) continue;
+      int64_t cost = total_;
+      set(web, c);
+      if (total_ >= cost) set(web, before);
+    }
   }
 
   // Changes one web and then, along the modes that fit, those that would follow it; keeps the
-  // cheapest of the states passed through.
+  // cheapest of the states passed through. What follows a matrix product's fragments reaches far:
+  // there also the last state without the branches that had better not followed.
   void grow(uint32_t start, uint8_t candidate) {
     if (current_[start] == candidate) return;
     struct Step {
       uint32_t web;
       uint8_t candidate;
+      size_t parent;  // the step it follows
     };
+    const std::vector<uint8_t> before = current_;
+    std::vector<uint8_t> cheapest = current_;
     int64_t best = total_;
-    size_t keep = 0;
-    std::vector<Step> changed;
+    std::vector<Step> steps{{start, candidate, 0}};
     std::fill(visited_.begin(), visited_.end(), 0);
-    std::deque<Step> next{{start, candidate}};
     visited_[start] = 1;
-    while (!next.empty()) {
-      Step step = next.front();
-      next.pop_front();
-      changed.push_back({step.web, current_[step.web]});
+    for (size_t i = 0; i < steps.size(); ++i) {
+      const Step step = steps[i];
       set(step.web, step.candidate);
       LayoutId layout = plan_.webs[step.web].layout;
-      if (total_ < best) best = total_, keep = changed.size();
+      if (total_ < best) best = total_, cheapest = current_;
       for (Touch t : touching_[step.web]) {
         const Relation& r = plan_.relations[t.relation];
         const Mode* follow = nullptr;
         for (const Mode& m : plan_.modes[t.relation])
           if (m.layout[t.slot] == layout && (!follow || m.cost < follow->cost)) follow = &m;
         if (!follow) continue;
-        for (size_t i = 0; i < r.slots.size(); ++i) {
-          uint32_t other = r.slots[i].web;
+        for (size_t s = 0; s < r.slots.size(); ++s) {
+          uint32_t other = r.slots[s].web;
           const WebPlan& o = plan_.webs[other];
-          if (visited_[other] || o.layout == follow->layout[i]) continue;
+          if (visited_[other] || o.layout == follow->layout[s]) continue;
           for (uint8_t c = 0; c < o.candidates.size(); ++c)
-            if (o.candidates[c].layout == follow->layout[i]) {
+            if (o.candidates[c].layout == follow->layout[s]) {
               visited_[other] = 1;
-              next.push_back({other, c});
+              steps.push_back({other, c, i});
             }
         }
       }
     }
-    while (changed.size() > keep) {
-      set(changed.back().web, changed.back().candidate);
-      changed.pop_back();
+    const std::vector<Candidate>& candidates = plan_.webs[start].candidates;
+    bool product =
+        op_info(k_.code[plan_.origins[candidates[candidate].origin].pc].op).rule == Rule::mma_;
+    std::vector<uint8_t> branch(product ? steps.size() : 0);
+    for (size_t i = branch.size(); i-- > 1;) {
+      const std::vector<uint8_t> whole = current_;
+      const int64_t cost = total_;
+      std::fill(branch.begin(), branch.end(), 0);
+      branch[i] = 1;
+      for (size_t j = i; j < steps.size(); ++j)
+        if (j == i || branch[steps[j].parent])
+          branch[j] = 1, set(steps[j].web, before[steps[j].web]);
+      if (steps[i].parent) settle(steps[steps[i].parent].web);
+      if (total_ >= cost) restore(whole);
     }
+    if (total_ >= best) restore(cheapest);
+  }
+
+  void restore(const std::vector<uint8_t>& state) {
+    for (uint32_t w = 0; w < state.size(); ++w)
+      if (current_[w] != state[w]) set(w, state[w]);
   }
 
   void weigh_second(uint32_t web) {

@@ -208,9 +208,10 @@ int64_t Pool::registers(LayoutId id) {
   return it->second;
 }
 
-LayoutId Pool::plain_memory(const std::vector<int64_t>& shape, int fastest) {
+LayoutId Pool::plain_memory(const std::vector<int64_t>& shape, const RegisterRun& side_by_side) {
+  const int fastest = side_by_side.dim;
   std::vector<int64_t> args = shape;
-  args.push_back(fastest);
+  args.insert(args.end(), {fastest, side_by_side.apart, side_by_side.count});
   return memo(kMemory, kNoLayout, args, [&] {
     std::vector<int64_t> strides(shape.size());
     int64_t next = 1;
@@ -221,15 +222,18 @@ LayoutId Pool::plain_memory(const std::vector<int64_t>& shape, int fastest) {
     place(static_cast<size_t>(fastest));
     for (size_t d = shape.size(); d-- > 0;)
       if (static_cast<int>(d) != fastest) place(d);
-    return add(strided(shape, strides));
+    auto plain = strided(shape, strides);
+    if (!plain || side_by_side.apart == 1) return add(plain);
+    return add(interleaved(*plain, side_by_side));
   });
 }
 
-int64_t Pool::shared_access(LayoutId reg, int fastest, int bits) {
-  auto [it, fresh] = accesses_.try_emplace({{reg, fastest}, bits}, kImpossible);
+int64_t Pool::shared_access(LayoutId reg, const RegisterRun& side_by_side, int bits) {
+  const auto& [fastest, apart, count] = side_by_side;
+  auto [it, fresh] = accesses_.try_emplace({reg, fastest, apart, count, bits}, kImpossible);
   if (!fresh) return it->second;
   const Layout l = at(reg);
-  LayoutId mem = plain_memory(l.shape, fastest);
+  LayoutId mem = plain_memory(l.shape, side_by_side);
   if (mem == kNoLayout) return it->second;
   int64_t n = registers(reg);
   auto width = vector_width(l, at(mem), {bits, 128, 0, 0});
@@ -241,6 +245,12 @@ int64_t Pool::shared_access(LayoutId reg, int fastest, int bits) {
                                       : bytes <= 8 ? 2
                                                    : 4)) +
                  (bytes < 4 ? 2 * instructions : 0);
+
+  if (v * bits % 8) cost += 2 * n;  // bit by bit
+  // A word whose elements lie in several registers is put together.
+  auto run = register_run(l);
+  if (bits == 16 && v > 1 && run && (run->dim != fastest || run->apart != apart))
+    cost += n * bits / 32;
   if (is_linear(reg) && (bits == 16 || (bits == 8 && bytes >= 4) || bits == 32))
     if (auto m = matrix_banks(l, at(mem), bits))
       cost = std::min(cost, (n * bits / 32 + 3) / 4 + n * bits / 32);
@@ -251,7 +261,7 @@ int64_t Pool::best_shared_access(LayoutId reg, int bits) {
   int64_t best = kImpossible;
   int rank = static_cast<int>(at(reg).shape.size());
   for (int d = std::max(0, rank - 2); d < rank; ++d)
-    best = std::min(best, shared_access(reg, d, bits));
+    best = std::min(best, shared_access(reg, {d}, bits));
   return best;
 }
 
@@ -276,6 +286,13 @@ bool threads_agree(const Layout& a, const Layout& b) {
          registers_of(a) == registers_of(b) && threads(a) == threads(b);
 }
 
+// Elements of less than 32 bits that share a register in one and not in the other.
+bool words_agree(const Layout& a, const Layout& b, int bits) {
+  if (bits >= 32) return true;
+  auto x = register_run(a), y = register_run(b);
+  return !x || !y || (x->dim == y->dim && x->apart == y->apart);
+}
+
 }  // namespace
 
 MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
@@ -296,12 +313,18 @@ MoveCost Pool::move(LayoutId from, LayoutId to, int bits) {
   } else {
     m.where = Move::shared;
   }
+  if (bits == 16 && m.where == Move::reg && !words_agree(at(from), at(to), bits))
+    m.cost = std::max(m.cost, registers(from) * bits / 32);
   if (m.where >= Move::shared) {
     int rank = static_cast<int>(at(from).shape.size());
     m.cost = kImpossible;
-    for (int d = std::max(0, rank - 2); d < rank; ++d)
-      m.cost = std::min(
-          m.cost, shared_access(from, d, bits) + shared_access(to, d, bits) + kBarrier + kLatency);
+    auto through = [&](const RegisterRun& side_by_side) {
+      m.cost = std::min(m.cost, shared_access(from, side_by_side, bits) +
+                                    shared_access(to, side_by_side, bits) + kBarrier + kLatency);
+    };
+    for (int d = std::max(0, rank - 2); d < rank; ++d) through({d});
+    for (LayoutId side : {from, to})
+      if (auto run = memory_run(at(side), bits)) through(*run);
   }
   return moves_[key] = m;
 }

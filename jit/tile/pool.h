@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -59,9 +60,9 @@ class Pool {
   // warps hold alike, the trip is taken to lead through shared memory. That is priced by the widths
   // and matrix moves that the better order of the shared tile allows.
   MoveCost move(LayoutId from, LayoutId to, int bits);
-  // Wavefronts of writing (reading) a tile in shared memory where nothing conflicts, the dimension
-  // `fastest` being contiguous.
-  int64_t shared_access(LayoutId reg, int fastest, int bits);
+  // Wavefronts of writing (reading) a tile in shared memory where nothing conflicts, `side_by_side`
+  // saying what is contiguous.
+  int64_t shared_access(LayoutId reg, const RegisterRun& side_by_side, int bits);
   int64_t best_shared_access(LayoutId reg, int bits);
   bool is_linear(LayoutId id);     // over F2: what ldmatrix asks about is decided by rule
   int64_t registers(LayoutId id);  // that hold different elements, per thread
@@ -69,14 +70,14 @@ class Pool {
  private:
   template <class Make>
   LayoutId memo(int op, LayoutId id, std::vector<int64_t> args, Make make);
-  LayoutId plain_memory(const std::vector<int64_t>& shape, int fastest);
+  LayoutId plain_memory(const std::vector<int64_t>& shape, const RegisterRun& side_by_side);
 
   std::deque<Layout> layouts_;
   std::unordered_map<std::string, LayoutId> by_form_;
   std::map<std::pair<std::pair<int, LayoutId>, std::vector<int64_t>>, LayoutId> done_;
   std::unordered_map<uint64_t, MoveCost> moves_;
   std::vector<int8_t> linear_;  // by id: -1 not asked yet
-  std::map<std::pair<std::pair<LayoutId, int>, int>, int64_t> accesses_;
+  std::map<std::tuple<LayoutId, int, int64_t, int64_t, int>, int64_t> accesses_;
   std::map<LayoutId, int64_t> registers_;
 };
 

@@ -322,8 +322,8 @@ void Relations::casting(const Request& q) {
   int64_t apart = pair_distance(a.type.dtype, b.type.dtype);
   if (apart == 1) return;
   for (size_t i = first; i < q.out.size(); ++i) q.out[i].cost += work(q.layout) * 3 / 8;
-  LayoutId other = q.r.slots[q.slot].result ? pool_.unpaired(q.layout, apart)
-                                            : pool_.paired(q.layout, apart);
+  LayoutId other =
+      q.r.slots[q.slot].result ? pool_.unpaired(q.layout, apart) : pool_.paired(q.layout, apart);
   if (other == kNoLayout) return;
   Mode m = blank(q);
   m.layout[q.slot] = q.layout;
@@ -473,6 +473,11 @@ std::vector<Anchor> Relations::anchors(const Relation& r) {
         bool wide = r.lie.dim >= 0;
         add(i, wide_layout(r.full, wide ? r.lie.dim : r.full.rank - 1, wide ? run : 1, r.warps),
             wide ? "wide access" : "spread over all threads");
+        // Codes below a byte become wider next: in a small tile every thread takes its share, since
+        // copies would be widened for nothing.
+        int64_t share = r.full.elements() / (32 * r.warps);
+        if (wide && t.dtype.bits < 8 && share * t.dtype.bits >= 32 && share < run)
+          add(i, wide_layout(r.full, r.lie.dim, floor_power(share), r.warps), "wide access");
       }
       break;
     }

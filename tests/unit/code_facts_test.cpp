@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "code_facts_harness.h"
@@ -230,6 +231,67 @@ func weights(%q: W[K,N], %z: W[1,N], %s: f16[1,N]) -> (%v: f16[K,N])
         CHECK(base.ldgsts == other.ldgsts);
       }
     }
+}
+
+// Of PTX text: what computes and was made from this line of the program.
+int computing_at(const std::string& ptx, int line) {
+  static const std::set<std::string> kinds{"add", "sub", "mul",  "mad", "fma", "min",
+                                           "max", "and", "or",   "xor", "shl", "shr",
+                                           "shf", "cvt", "lop3", "prmt"};
+  std::istringstream text(ptx);
+  int at = 0, n = 0;
+  for (std::string row; std::getline(text, row);) {
+    std::istringstream words(row);
+    std::string first;
+    int file = 0;
+    if (!(words >> first)) continue;
+    if (first == ".loc") words >> file >> at;
+    else if (at == line) n += kinds.contains(first.substr(0, first.find('.')));
+  }
+  return n;
+}
+
+TEST_CASE("a weight takes as few instructions in the manual's product as its cast alone") {
+  const std::string by_steps = R"(
+        %codes = load w[%kk:+BK, %n0:+BN]
+        %scales = load s[%kk/G:+1, %n0:+BN]
+        %zeros = cast (load z[%kk/G:+1, %n0:+BN]) : f16
+        %wide = cast %codes : f16
+        %centred = sub %wide, %zeros
+        %b = mul %centred, %scales)";
+  struct Most {
+    std::string type;
+    double instructions;
+  };
+  for (const Most& m : {Most{"u4", 1.125},
+                        {"i4", 1.125},
+                        {"u2", 1.1},
+                        {"i2", 1.1},
+                        {"u3", 2},
+                        {"u5", 2},
+                        {"u6", 2},
+                        {"u7", 2.25},
+                        {"e2m1", 2}}) {
+    CAPTURE(m.type);
+    std::string text = weights_product(m.type, by_steps);
+    auto line_of = [&](const char* words) {
+      size_t at = text.find(words);
+      REQUIRE(at != std::string::npos);
+      return 1 +
+             static_cast<int>(std::count(text.begin(), text.begin() + static_cast<long>(at), '\n'));
+    };
+    auto code = machine_code(load_text(text), 0, 80, Backend::nvptx);
+    REQUIRE(code);
+    // 128 threads make 64 times 64 weights. What puts them in order for the product would be said
+    // to belong to the subtraction, which besides takes half an instruction for each, and four
+    // addresses.
+    int casts = computing_at(code->ptx, line_of("%wide = cast")),
+        order = computing_at(code->ptx, line_of("%centred = sub"));
+    CHECK(casts <= 32 * m.instructions);
+    CHECK(casts >= 32);
+    CHECK(order <= 16 + 4);
+    CHECK(order >= 16);
+  }
 }
 
 TEST_CASE("long: weights of every type make a loop of matrix instructions, without conversions") {

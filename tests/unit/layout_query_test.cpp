@@ -251,6 +251,44 @@ TEST_CASE("the chosen shared layout is free of conflicts where one is") {
   }
 }
 
+TEST_CASE("memory whose neighbours are apart, and the registers that fill it") {
+  auto run =
+      register_run(parse("{reg:[(0,4),(0,8),(0,16),(0,1),(0,2)] lane:[(1,0),(2,0)] -> 4,64}"));
+  REQUIRE(run);
+  CHECK(*run == RegisterRun{1, 4, 8});
+  CHECK(*register_run(parse("spatial(4,8)*local(1,8)")) == RegisterRun{1, 1, 8});
+  CHECK(!register_run(parse("spatial(4,8)")));
+  for (const char* text : {"(4,64):row", "(4,64):col", "(4,64):(80,1)"})
+    for (RegisterRun how : {RegisterRun{1, 4, 8}, {1, 2, 32}, {1, 32, 2}, {1, 8, 2}}) {
+      Layout plain = parse(text);
+      auto memory = interleaved(plain, how);
+      REQUIRE(memory);
+      CHECK(*is_injective(*memory));
+      for (int64_t i = 0; i < 4; ++i)
+        for (int64_t j = 0; j < 64; ++j) {
+          int64_t block = how.apart * how.count, in = j % block;
+          int64_t place = j - in + in % how.apart * how.count + in / how.apart;
+          CHECK(offset_of(*memory, {i, j}) == offset_of(plain, {i, place}));
+        }
+      CHECK(parse(print_layout(*memory)) == *memory);
+    }
+  CHECK(!interleaved(parse("(4,64):row"), {1, 3, 8}));
+  CHECK(!interleaved(parse("(4,64):row"), {1, 1, 8}));
+  CHECK(!interleaved(parse("(4,64):row"), {2, 4, 8}));
+  // Fields of four bits, widened where they are, on their way to the operand of a product.
+  Layout w = parse(
+      "{reg:[(0,4),(0,8),(0,16),(0,1),(0,2)] lane:[(0,32),(1,0),(2,0),(4,0),(8,0)] "
+      "warp:[(16,0),(32,0)] -> 64,64}");
+  Layout r = parse(
+      "{reg:[(1,0),(8,0),(16,0),(32,0),(0,32)] lane:[(2,0),(4,0),(0,4),(0,8),(0,16)] "
+      "warp:[(0,1),(0,2)] -> 64,64}");
+  auto choice = choose_shared_layout(w.shape, 16, {{&w, false}, {&r, true}});
+  REQUIRE_MESSAGE(choice, choice.error().message);
+  CHECK(choice->ways == 1);
+  CHECK(choice->uses[0].vec == 8);
+  CHECK(choice->uses[1].matrix == Matrix::trans);
+}
+
 TEST_CASE("require: holds, fails with a coordinate, and points at the text") {
   Layout a = parse("mma.m16n8k16.f16.A"), s = parse("Sw<3,3,3> o (128,64):(64,1)"),
          plain = parse("(128,64):row");
