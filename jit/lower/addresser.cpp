@@ -276,12 +276,14 @@ void Addresser::shared_terms(int64_t reg, std::vector<Operand>& terms, int64_t& 
     for (const Piece& x : pieces) terms.push_back(x.value);
     return;
   }
-  // What the swizzle leaves alone, above all that it moves, is added behind it.
+  // What the swizzle leaves alone, as the slot of a ring, is added behind it.
   int bits = p.in_bits[0];
-  uint64_t fixed = 0;
+  uint64_t fixed = 0, moved = 0;
   for (int b = 0; b < 32; ++b)
     if (b >= bits || p.columns[static_cast<size_t>(b)][0] == int64_t{1} << b)
       fixed |= uint64_t{1} << b;
+    else moved |= static_cast<uint64_t>(p.columns[static_cast<size_t>(b)][0]);
+  fixed &= ~moved;  // nor does anything come to it
   std::vector<Operand> swizzled_parts, plain_parts;
   uint64_t low = 0, high = 0;
   for (const Piece& x : pieces) {

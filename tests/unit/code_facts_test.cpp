@@ -127,8 +127,8 @@ TEST_CASE("the f16 product's main loop: asynchronous copies, ldmatrix, mma, and 
   // twice as much: addresses of the copies, and two slots of a ring of three.
   const Case cases[] = {
       {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}}, 4, 35},
-      {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "32"}}, 4, 40},
-      {{{"T", "f16"}}, 2, 65},
+      {{{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "32"}}, 4, 35},
+      {{{"T", "f16"}}, 2, 60},
   };
   for (const Case& want : cases) {
     Program p{"stdlib/matmul.vmasm", "matmul", want.constants};
