@@ -336,8 +336,10 @@ TEST_CASE("report: every kernel's code" * doctest::skip()) {
 
 TEST_CASE("report: loops of products" * doctest::skip()) {
   if (ptxas_path().empty()) return;
-  const Constants big = {{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}};
+  const Constants big = {{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "64"}},
+                  shallow = {{"T", "f16"}, {"BM", "128"}, {"BN", "128"}, {"BK", "32"}};
   for (const Program& p : {Program{"stdlib/matmul.vmasm", "matmul", {{"T", "f16"}}},
+                           Program{"stdlib/matmul.vmasm", "matmul", shallow},
                            Program{"stdlib/matmul.vmasm", "matmul", big},
                            Program{"stdlib/matmul_a16w.vmasm", "matmul_a16w", {}},
                            Program{"stdlib/matmul_a16w_packed.vmasm", "matmul_a16w_packed", {}}})
