@@ -326,6 +326,17 @@ Operand Addresser::element_at(int64_t reg) {
       Operand::imm(static_cast<uint64_t>(constant) & (shared ? 0xffffffff : ~uint64_t{0}), type));
 }
 
+Operand byte_of(Emit& e, Operand element, int64_t bits) {
+  auto times = [&](int64_t by) {
+    return e.mul(element, Operand::imm(static_cast<uint64_t>(by), element.type));
+  };
+  if (bits % 8 == 0) return times(bits / 8);
+  if (8 % bits == 0)
+    return e.ashr(element,
+                  static_cast<uint32_t>(std::countr_zero(8u / static_cast<unsigned>(bits))));
+  return e.ashr(times(bits), 3);
+}
+
 Address Addresser::at(int64_t reg) {
   Emit& e = l_.emit();
   const MemoryView& v = part_.view;
@@ -337,9 +348,7 @@ Address Addresser::at(int64_t reg) {
   if (shared) shared_terms(reg, terms, constant), constant *= unit;
   else global_terms(reg, unit, terms, constant);
   if (bits < 8) {
-    Operand elements = sum_of(std::move(terms), type);
-    // Whole bytes, both: units of access are. A start may be negative.
-    terms = {e.op(BlockOp::ashr, {times(elements, bits), b32(3)})};
+    terms = {byte_of(e, sum_of(std::move(terms), type), bits)};  // whole bytes: units of access are
     constant = constant * bits / 8;
   } else if (shared) {
     for (Operand& t : terms) t = times(t, unit);

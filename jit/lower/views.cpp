@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "isa/layout_ops.h"
+#include "jit/lower/access.h"
 #include "jit/lower/guard.h"
 
 namespace tess::jit {
@@ -59,8 +60,7 @@ void rebase(Lowering& l, MemoryView& v) {
   }
   int64_t bits = v.type.is_bool() ? 8 : v.type.bits;
   if (!is_zero(elements)) {
-    v.base = e.add(
-        v.base, e.op(BlockOp::ashr, {e.mul(elements, b64(static_cast<uint64_t>(bits))), b32(3)}));
+    v.base = e.add(v.base, byte_of(e, elements, bits));
     v.alignment = std::gcd(v.alignment, std::max<int64_t>(1, divisor * bits / 8));
     if (v.ends()) {
       v.room_begin = e.sub(v.room_begin, elements);
@@ -322,9 +322,7 @@ LOWER(alias) {
     Operand none = e.sle(elements.end, elements.first);
     elements = {v.room_begin, e.sel(none, v.room_begin, e.add(v.room_begin, v.room))};
   }
-  auto bytes_to = [&](Operand element) {
-    return e.ashr(e.mul(element, b64(static_cast<uint64_t>(old_bits))), 3);
-  };
+  auto bytes_to = [&](Operand element) { return byte_of(e, element, old_bits); };
   Operand first_byte = bytes_to(elements.first), bytes = bytes_to(elements.end);
   Operand at = l.has_arg(1) ? l.wide(l.index_of(l.arg_ref(1))) : b64(0);
   int64_t divisor = at.is_imm() ? (at.bits ? static_cast<int64_t>(at.bits & -at.bits) : kAnything)
@@ -350,16 +348,17 @@ LOWER(alias) {
   Operand before = not_negative(l, e.sub(first_byte, at)), left = not_negative(l, e.sub(bytes, at));
   Operand end = e.op(BlockOp::udiv, {e.shl(left, 3), b64(width)});
   Operand begin = e.op(BlockOp::udiv, {e.add(e.shl(before, 3), b64(width - 1)), b64(width)});
-  bool whole = begin.is_imm() && begin.bits == 0 && end.is_imm() &&
-               end.bits >= static_cast<uint64_t>(row);
+  bool whole =
+      begin.is_imm() && begin.bits == 0 && end.is_imm() && end.bits >= static_cast<uint64_t>(row);
   v.room = v.room_begin = Operand();
   if (!whole) {
     v.room_begin = begin;
     v.room = not_negative(l, e.sub(end, begin));
-    v.room_divisor = begin.is_imm() && v.room.is_imm()
-                         ? std::gcd(static_cast<int64_t>(begin.bits | static_cast<uint64_t>(kAnything)),
-                                    static_cast<int64_t>(v.room.bits | static_cast<uint64_t>(kAnything)))
-                         : 1;
+    v.room_divisor =
+        begin.is_imm() && v.room.is_imm()
+            ? std::gcd(static_cast<int64_t>(begin.bits | static_cast<uint64_t>(kAnything)),
+                       static_cast<int64_t>(v.room.bits | static_cast<uint64_t>(kAnything)))
+            : 1;
   }
   uint64_t inner = v.type.bits >= 16 ? width / 8 - 1 : 0;
   if (l.options().guard && inner) {
