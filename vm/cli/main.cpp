@@ -13,7 +13,7 @@ int tess_main(int argc, const char* const* argv) {
   if (!parsed.invocation) {
     Console console = Console::make({});
     if (parsed.exit_code != 0)
-      return console.report(make_diag(diag::usage, parsed.text, {}, "tess --help"));
+      return console.report(make_diag(diag::usage, parsed.text, {}, parsed.hint));
     Status written = console.write(parsed.text);
     return written ? kOk : console.report(written.error());
   }

@@ -30,8 +30,10 @@ void run_options(CLI::App* app, RunOptions& o) {
   program_options(app, o.program, true);
   app->add_option("--kernel", o.kernel, "the kernel, if the program has several")
       ->type_name("NAME");
-  app->add_option("--on", o.engine, "the engine: interp, interp-naive, sim, cuda; as sim:nvptx:sm_80 with back end and "
-                  "architecture")
+  app->add_option(
+         "--on", o.engine,
+         "the engine: interp, interp-naive, sim, cuda; as sim:nvptx:sm_80 with back end and "
+         "architecture")
       ->type_name("ENGINE")
       ->capture_default_str();
   repeated(app, "--set", o.sets, "a scalar parameter; sizes follow from the inputs", "NAME=VALUE");
@@ -118,7 +120,8 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   auto* check_app = app.add_subcommand("check", "parse and verify");
   check_app->add_option("FILE", check.files, "text or bytecode")->required()->type_name("");
   program_options(check_app, check.program, false);
-  check_app->add_flag("-v,--verbose", check.verbose, "list every kernel, its parameters, sizes and layouts");
+  check_app->add_flag("-v,--verbose", check.verbose,
+                      "list every kernel, its parameters, sizes and layouts");
   check_app->add_option("--arch", check.arch, "whose compilation -v reports")
       ->type_name("ARCH")
       ->capture_default_str();
@@ -147,14 +150,15 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
   program_options(emit_app, emit.program, true);
   emit_app->add_option("--kernel", emit.kernel, "one kernel (default: all)")->type_name("NAME");
   emit_app->add_option("--target", emit.target, "ast module tile block cuda llvm ptx cubin sass")
-      ->check(CLI::IsMember(
-          {"ast", "module", "tile", "block", "cuda", "llvm", "ptx", "cubin", "sass"}))
+      ->check(
+          CLI::IsMember({"ast", "module", "tile", "block", "cuda", "llvm", "ptx", "cubin", "sass"}))
       ->capture_default_str();
   emit_app->add_option("--dump-after", emit.after, "instead: as a step left it; `help` lists them")
       ->type_name("STEP");
   jit_options(emit_app, emit.jit, emit.arch, emit.level, emit.guard);
   emit_app
-      ->add_option("--facts", emit.facts, "of the launch: aligned (addresses divide by 16, numbers by 128), none")
+      ->add_option("--facts", emit.facts,
+                   "of the launch: aligned (addresses divide by 16, numbers by 128), none")
       ->check(CLI::IsMember({"aligned", "none"}))
       ->capture_default_str();
   emit_app->add_flag("--time", emit.time, "say how long each step took");
@@ -183,10 +187,14 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
       app.add_subcommand("explain", "what a code, instruction, type, attribute or limit is");
   explain_app->add_option("TOPIC", explain.topic, "E0303, mma, e4m3, keep, ...")->type_name("");
   explain_app->add_flag("--all", explain.all, "the whole reference, as Markdown");
-  explain_app->add_option("--why", explain.why, "the layouts and conversions of a place in a program")
+  explain_app
+      ->add_option("--why", explain.why, "the layouts and conversions of a place in a program")
       ->type_name("FILE:LINE[:COL]");
-  explain_app->add_option("--kernel", explain.kernel, "of one kernel (default: all)")->type_name("NAME");
-  explain_app->add_option("--arch", explain.arch, "for which --why speaks")->type_name("ARCH")->capture_default_str();
+  explain_app->add_option("--kernel", explain.kernel, "of one kernel (default: all)")
+      ->type_name("NAME");
+  explain_app->add_option("--arch", explain.arch, "for which --why speaks")
+      ->type_name("ARCH")
+      ->capture_default_str();
   program_options(explain_app, explain.program, false);
   output_option(explain_app, explain.output, "default: standard output");
 
@@ -329,6 +337,9 @@ ParsedCommandLine parse_command_line(int argc, const char* const* argv) {
     int code = app.exit(e, out, err);
     parsed.exit_code = code == 0 ? 0 : 2;
     parsed.text = code == 0 ? out.str() : std::string(e.what());
+    bool extras = code == static_cast<int>(CLI::ExitCodes::ExtrasError);
+    if (extras && parsed.text.find('=') != std::string::npos)
+      parsed.hint = "one NAME=VALUE for each option: --set m=3 --set n=41";
     return parsed;
   }
 

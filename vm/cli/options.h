@@ -120,9 +120,10 @@ struct NotBuilt {
   std::string name;
 };
 
-using Command = std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions,
-                             FmtOptions, ExplainOptions, DataOptions, LayoutOptions, TestOptions,
-                             DoctorOptions, SimOptions, EmitOptions, QuantizeCommand, PackCommand, NotBuilt>;
+using Command =
+    std::variant<AsOptions, DisOptions, CheckOptions, RunOptions, TraceOptions, FmtOptions,
+                 ExplainOptions, DataOptions, LayoutOptions, TestOptions, DoctorOptions, SimOptions,
+                 EmitOptions, QuantizeCommand, PackCommand, NotBuilt>;
 struct Invocation {
   Common common;
   Command command;
@@ -133,7 +134,8 @@ struct Invocation {
 struct ParsedCommandLine {
   std::optional<Invocation> invocation;
   int exit_code = 0;
-  std::string text;
+  std::string text;  // what to print; of an error, what is wrong
+  std::string hint = "tess --help";
 };
 ParsedCommandLine parse_command_line(int argc, const char* const* argv);
 
