@@ -39,6 +39,12 @@ std::vector<std::byte> scalar_bytes(DType type, uint64_t code, RegClass reg) {
   return out;
 }
 
+// What is only read may begin anywhere on the host (base_alignment). A device asks for elements at
+// multiples of their size: there it gets an address of its own.
+bool is_askew(const BoundTensor& t, DType type) {
+  return type.bits >= 16 && reinterpret_cast<uintptr_t>(t.data) % (type.bits / 8u);
+}
+
 // What stands between the elements of a tensor must survive, and so must the other bits of a byte.
 bool covers_its_bytes(const BoundTensor& t, int bits) {
   if (bits < 8) return false;
@@ -61,7 +67,8 @@ LaunchFacts facts_of(const Kernel& kernel, const BoundLaunch& launch) {
     const DType type = kernel.values[p].type.dtype;
     if (is_tensor(kernel.params[p].dir)) {
       uint64_t all = kMostAlignment;
-      for (const BoundTensor& t : launch.tensors[p]) all |= reinterpret_cast<uintptr_t>(t.data);
+      for (const BoundTensor& t : launch.tensors[p])
+        if (!is_askew(t, type)) all |= reinterpret_cast<uintptr_t>(t.data);
       out.alignment[p] = static_cast<uint32_t>(all & (~all + 1));
     } else if (type.is_int()) {
       int64_t v = decode_int(type, launch.scalars[p]);
@@ -182,9 +189,10 @@ void DeviceArguments::find_regions() {
   for (uint32_t p = 0; p < kernel_.params.size(); ++p) {
     Direction dir = kernel_.params[p].dir;
     if (!is_tensor(dir) || dir == Direction::workspace) continue;
-    int bits = kernel_.values[p].type.dtype.bits;
+    const DType type = kernel_.values[p].type.dtype;
+    int bits = type.bits;
     for (const BoundTensor& t : launch_.tensors[p]) {
-      if (!t.bytes) continue;
+      if (!t.bytes || is_askew(t, type)) continue;
       bool written = dir != Direction::in;
       bool read = dir != Direction::out || !covers_its_bytes(t, bits);
       all.push_back({t.data, t.bytes, read, written, written && bits < 8, 0});
@@ -246,6 +254,12 @@ Status DeviceArguments::place(KeptWorkspaces& kept) {
     for (size_t i = 0; i < launch_.tensors[p].size(); ++i) {
       const BoundTensor& t = launch_.tensors[p][i];
       if (!t.bytes) continue;
+      if (is_askew(t, kernel_.values[p].type.dtype)) {
+        TESS_TRY(addresses_[p][i], allocate(t.bytes));
+        TESS_CHECK(driver_.table->copy_in(driver_.self, addresses_[p][i],
+                                          {reinterpret_cast<const std::byte*>(t.data), t.bytes}));
+        continue;
+      }
       auto after = std::upper_bound(regions_.begin(), regions_.end(), t.data,
                                     [](const uint8_t* at, const Region& r) { return at < r.host; });
       const Region& r = *(after - 1);
@@ -353,8 +367,8 @@ Result<DeviceArguments::PrintedWords> DeviceArguments::printed() const {
   PrintedWords out;
   if (!print_) return out;
   PrintHead head;
-  TESS_CHECK(driver_.table->copy_out(driver_.self, std::as_writable_bytes(std::span(&head, 1)),
-                                     print_));
+  TESS_CHECK(
+      driver_.table->copy_out(driver_.self, std::as_writable_bytes(std::span(&head, 1)), print_));
   out.dropped = head.used > kPrintWords;
   out.words.resize(std::min(head.used, kPrintWords));
   if (!out.words.empty())

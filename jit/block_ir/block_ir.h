@@ -29,7 +29,7 @@ enum class BlockOp : uint8_t {
 #undef BLOCK_OP
   form,  // a PTX instruction
 };
-enum class Effect : uint8_t { pure, read, write, sync, control };
+enum class Effect : uint8_t { pure, fetch, read, write, sync, control };
 
 struct BlockOpInfo {
   BlockOp op;

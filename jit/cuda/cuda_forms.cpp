@@ -120,16 +120,17 @@ std::string form_function(const Form& form, std::span<const Operand> results,
   }
   std::string text =
       form_text(form, results.size(), args.size(), [&](size_t i) { return spelling[i]; });
-  // Instructions that threads execute together may not be moved into a branch, pure or not.
+  // Instructions that threads execute together may not be moved into a branch, pure or not; nor
+  // those that may fail out of one.
   bool together = form.opcode.find(".sync") != std::string::npos;
-  bool ordered = form.effect != Effect::pure;
+  bool fetches = form.effect == Effect::fetch, ordered = form.effect != Effect::pure && !fetches;
   std::string out;
   if (!templates.empty()) out += fmt::format("template <{}>\n", templates);
   out += fmt::format("__device__ __forceinline__ {} {}({}) {{\n",
                      returns ? cuda_class(results[0].type) : "void", form_function_name(form),
                      parameters);
   if (returns) out += fmt::format("  {} d;\n", cuda_class(results[0].type));
-  out += fmt::format("  asm{}(\"{}\"", ordered || together ? " volatile" : "", text);
+  out += fmt::format("  asm{}(\"{}\"", ordered || together || fetches ? " volatile" : "", text);
   if (!outputs.empty() || !inputs.empty() || ordered) out += " : " + outputs;
   if (!inputs.empty() || ordered) out += " : " + inputs;
   if (ordered) out += " : \"memory\"";

@@ -252,7 +252,8 @@ std::vector<Operand> Emit::form(std::string_view opcode, const std::vector<Opera
     return std::vector<Operand>(8, b32(0));
   }
   Key key;
-  bool keyed = f->effect == Effect::pure && key_of(BlockOp::form, f, args, RegClass::pred, key);
+  bool pure = f->effect == Effect::pure || f->effect == Effect::fetch;
+  bool keyed = pure && key_of(BlockOp::form, f, args, RegClass::pred, key);
   if (keyed)
     if (auto it = known_.find(key); it != known_.end()) return it->second;
   std::vector<Operand> results;
@@ -260,7 +261,7 @@ std::vector<Operand> Emit::form(std::string_view opcode, const std::vector<Opera
     if (g.result && g.kind != GroupKind::tied)
       for (int i = 0; i < g.count; ++i) results.push_back(new_reg(g.type));
   push(BlockOp::form, f, results, args);
-  varies(results, args, f->effect == Effect::pure);
+  varies(results, args, pure);
   if (keyed) {
     known_[key] = results;
     scopes_.back().keys.push_back(std::move(key));

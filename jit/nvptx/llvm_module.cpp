@@ -249,7 +249,8 @@ struct Builder {
       constrain(std::string(constraint(args[a].type)));
       inputs.push_back(value(args[a]));
     }
-    bool pure = i.form->effect == Effect::pure;
+    // Without `speculatable` LLVM moves none of them past a condition.
+    bool pure = i.form->effect == Effect::pure || i.form->effect == Effect::fetch;
     if (!pure) constrain("~{memory}");
     for (llvm::Value* v : inputs) taken.push_back(v->getType());
     llvm::Type* result = made.empty()       ? b.getVoidTy()

@@ -156,6 +156,32 @@ kernel f(n: i32, m: i64, s: f32, x: in f16[n] aligned(2), w: in u4[n] list(2), y
   CHECK(all.divisor[0] == kWholeTiles);
 }
 
+TEST_CASE("what is only read may begin anywhere on the host") {
+  VerifiedModule m = assemble_program(R"(
+kernel f(x: in f16[2], y: out f16[2]) grid(1) warps(1) {
+    store (load x[:]), y[:]
+})");
+  stand_in().lower = [](const Kernel&) {
+    Lowered out;
+    out.block.params = {pointer_param(0), pointer_param(1)};
+    return out;
+  };
+  stand_in().ptx = [](const Kernel&) {
+    return kernel_text("f", ".param .u64 x, .param .u64 y", R"(
+.reg .b64 %x, %y; .reg .b32 %t, %v; .reg .pred %p;
+mov.u32 %t, %tid.x; setp.ne.u32 %p, %t, 0; @%p ret;
+ld.param.u64 %x, [x]; ld.param.u64 %y, [y];
+ld.global.b32 %v, [%x]; st.global.b32 [%y], %v;
+)");
+  };
+  alignas(16) uint8_t memory[3 + 4] = {9, 9, 9, 1, 2, 3, 4};
+  std::vector<uint16_t> y(2);
+  TensorRef x{dt::f16_, memory + 3, 4, {2}, {}, false};
+  auto jit = make_jit(stand_in_tools());
+  CHECK(code_of(launch(*jit, m, {{0, {x}}, {0, {tensor(dt::f16_, y, {2})}}})) == "");
+  CHECK(y == std::vector<uint16_t>{0x0201, 0x0403});
+}
+
 TEST_CASE("device memory ends where host memory does") {
   use_saxpy();
   // Reads one element behind each tensor.
@@ -392,7 +418,8 @@ TEST_CASE("threads that want one kernel compile it once; many variants end in th
   CHECK(cache.size() == 1);
   // Another architecture, guard mode and program text are other kernels.
   auto get = [&](int arch, bool guard, LaunchFacts facts = {}) {
-    return cache.get(stand_in_tools(), key, m, 0, {{arch, Backend::nvptx, 0}, guard, false, facts, {}});
+    return cache.get(stand_in_tools(), key, m, 0,
+                     {{arch, Backend::nvptx, 0}, guard, false, facts, {}});
   };
   CHECK_FALSE(get(80, false)->hit);
   CHECK_FALSE(get(901, true)->hit);
