@@ -172,6 +172,28 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
   l.set(0, l.permuted(p.result, acc, p.layout->registers, back));
 }
 
+// The fragments that make a result in this layout; none if it is of no such.
+std::optional<tile::MmaFragments> fragments_of(Lowering& l, const tile::MmaForm& form,
+                                               const Shape& a, const Shape& b,
+                                               const TileLayout& result) {
+  for (int64_t stride : {1, 4, 8, 16})
+    for (tile::MmaFragments& f :
+         tile::mma_fragments(form, a, b, static_cast<int>(l.strand().warps), stride))
+      if (f.c == result.layout) return std::move(f);
+  return {};
+}
+
+// An operand in shared memory, brought into its fragments.
+Tile fetched(Lowering& l, const Part& part, const Layout& layout) {
+  Tile t;
+  t.type = part.view.type;
+  t.shape = part.shape;
+  t.layout = l.intern(layout);
+  auto words = load_fragments(l, part, t);
+  t.words = words ? *words : load_part(l, part, t, nullptr, 0);
+  return t;
+}
+
 // Rows of A and columns of B by the threads that need them, one k after the other; in f32, f64 or
 // i32, which hold every factor exactly.
 struct Factor {
@@ -298,6 +320,16 @@ LOWER(mma) {
     p.a = l.arg(0);
     p.b = l.arg(1);
     return tensor_core_product(l, p, form);
+  }
+  if (tensor_cores) {
+    auto shape_of = [&](size_t i) {
+      return in_registers(i) ? l.arg(i).shape : l.part_of_arg(i).shape;
+    };
+    if (auto f = fragments_of(l, form, shape_of(0), shape_of(1), *p.layout)) {
+      p.a = in_registers(0) ? l.arg(0) : fetched(l, l.part_of_arg(0), f->a);
+      p.b = in_registers(1) ? l.arg(1) : fetched(l, l.part_of_arg(1), f->b);
+      return tensor_core_product(l, p, form);
+    }
   }
   if (!in_registers(0) && !in_registers(1))
     return multiply_add_product(l, {l.part_of_arg(0), ta, 0, {}, {}},
