@@ -65,6 +65,8 @@ StorageRun storage_run(const MemoryView& v, int d);
 
 // By ldmatrix, where layout and memory allow it (fragment_load.cpp).
 std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& like);
+// So, or else piece by piece: a whole tile without mask or padding.
+Words load_tile(Lowering& l, const Part& part, const Tile& like);
 
 // The byte that an element of `bits` bits lies in, counted from element 0; both may be negative.
 Operand byte_of(Emit& e, Operand element, int64_t bits);

@@ -78,8 +78,7 @@ Words exchange(Lowering& l, const Tile& t, const TileLayout& to) {
   like.layout = &to;
   store_part(l, part, t, nullptr);
   l.barrier();
-  auto fragments = load_fragments(l, part, like);
-  Words got = fragments ? *fragments : load_part(l, part, like, nullptr, 0);
+  Words got = load_tile(l, part, like);
   l.barrier();  // as everywhere that memory of an instruction's own is read (scratch_array.h)
   return got;
 }

@@ -140,4 +140,9 @@ std::optional<Words> load_fragments(Lowering& l, const Part& part, const Tile& l
   return out;
 }
 
+Words load_tile(Lowering& l, const Part& part, const Tile& like) {
+  auto fragments = load_fragments(l, part, like);
+  return fragments ? *fragments : load_part(l, part, like, nullptr, 0);
+}
+
 }  // namespace tess::jit

@@ -172,7 +172,8 @@ void tensor_core_product(Lowering& l, Product& p, const tile::MmaForm& form) {
   l.set(0, l.permuted(p.result, acc, p.layout->registers, back));
 }
 
-// The fragments that make a result in this layout; none if it is of no such.
+// The fragments that make a result in this layout; none if it is of no such. Columns may be apart by
+// what packed casts ask for (pair_distance).
 std::optional<tile::MmaFragments> fragments_of(Lowering& l, const tile::MmaForm& form,
                                                const Shape& a, const Shape& b,
                                                const TileLayout& result) {
@@ -189,8 +190,7 @@ Tile fetched(Lowering& l, const Part& part, const Layout& layout) {
   t.type = part.view.type;
   t.shape = part.shape;
   t.layout = l.intern(layout);
-  auto words = load_fragments(l, part, t);
-  t.words = words ? *words : load_part(l, part, t, nullptr, 0);
+  t.words = load_tile(l, part, t);
   return t;
 }
 
